@@ -1,0 +1,59 @@
+# Everything a person or a CI types here. `make` alone lists it. Each target starts from nothing: tools/setup_env.py makes
+# the environment, installs what the target needs, and does nothing in a moment when that is already there.
+
+VENV ?= .venv
+BIN := $(VENV)/bin
+# The first interpreter that runs and is new enough. A name alone proves nothing: a version manager's shim may be there and fail.
+FIND_PYTHON = for python in $(PYTHON) python3.11 python3.12 python3.13 python3; do \
+	  if $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then break; fi; python=; done; \
+	if [ -z "$$python" ]; then echo "No Python 3.11 or newer found. Install one, or name it: make PYTHON=/path/to/python3.11" >&2; exit 1; fi
+# vLLM tests share one worker and come last (tests/conftest.py): two engines at once would starve each other.
+PYTEST = $(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
+
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-run quickstart test test-fast check fmt bench bench-prefix tiny-models docs clean
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+setup: ## make the environment with everything for running, training, testing
+	@$(FIND_PYTHON); $$python tools/setup_env.py --venv $(VENV) dev
+
+setup-run:
+	@$(FIND_PYTHON); $$python tools/setup_env.py --venv $(VENV) run
+
+quickstart: setup-run ## from nothing to judged preference pairs, with the bundled tiny models on vLLM
+	@$(BIN)/rlaif generate --config quickstart.yaml
+
+test: setup ## all tests that need no GPU, with real vLLM
+	$(PYTEST) -m "not gpu"
+
+test-fast: setup ## tests of a moment: no vLLM, nothing slow
+	$(PYTEST) -m "not vllm and not slow and not gpu"
+
+check: setup ## format, lint, types, architecture, fast tests
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(PYTEST) -m "not vllm and not slow and not gpu"
+
+fmt: setup ## format, and mend what the linter can mend
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: setup ## every benchmark, one after the other
+	@set -e; for benchmark in $(sort $(wildcard benchmarks/[a-z]*.py)); do echo "== $$benchmark"; $(BIN)/python $$benchmark; done
+
+bench-prefix: setup ## prompt tokens computed over those of the requests' prefix tree
+	$(BIN)/python benchmarks/prefix_tokens.py
+
+tiny-models: setup ## train the bundled tiny models anew (hours on two cores)
+	$(BIN)/python -m rlaif.train.tiny all
+
+docs: setup ## check that what the documents tell people to type exists
+	$(BIN)/python -m pytest tests/unit/test_docs.py
+
+clean: ## remove the environment and everything built; outputs/ stays
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,23 @@
+"""What holds for every test: no network, and one engine at a time.
+
+Tests marked `vllm` run last and, with the Makefile's flags, on one worker: two engines at once would starve each other
+of cores, and time-outs would tell nothing.
+"""
+
+import os
+
+import pytest
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")  # a test that needs a hub fails at once instead of after its retries
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--write-golden", action="store_true", help="Write tests/golden's files anew.")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.get_closest_marker("vllm"):
+            item.add_marker(pytest.mark.xdist_group("vllm"))
+    items.sort(key=lambda item: item.get_closest_marker("vllm") is not None)
