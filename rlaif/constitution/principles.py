@@ -1,0 +1,99 @@
+"""A constitution in memory: frozen records whose field descriptions are the documentation of the YAML keys."""
+
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+
+Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+Tag = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
+PrincipleId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
+# `version: 2` is what people write. `1.10` is refused unless quoted, because as a number it would become 1.1.
+Version = Annotated[str, BeforeValidator(lambda value: str(value) if type(value) is int else value)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Example(_Part):
+    """A comparison already made, shown to the judge before it makes its own."""
+
+    conversation: Text = Field(description="What the user said.")
+    response_a: Text = Field(description="One answer.")
+    response_b: Text = Field(description="Another answer.")
+    better: Literal["A", "B"] = Field(description="The better answer under this principle: A or B.")
+    why: Text | None = Field(None, description="The reason, in a sentence.")
+
+
+class Principle(_Part):
+    """One thing a good answer does, judged alone."""
+
+    id: PrincipleId = Field(
+        description="A short name for reports: small letters, digits, - and _. Renaming costs nothing."
+    )
+    text: Text = Field(description="What a good answer does.")
+    question: Text = Field(description="A question for the judge to answer, which asks for a choice of two answers.")
+    critique_request: Text | None = Field(None, description="What a critic is asked about one answer.")
+    revision_request: Text | None = Field(None, description="What a writer is asked to change after that critique.")
+    weight: float = Field(1.0, ge=0.0, strict=True, description="Its share in the label, beside the others' weights.")
+    tags: frozenset[Tag] = Field(
+        frozenset(), description="Judge only prompts with one of these tags. Empty: all prompts."
+    )
+    examples: tuple[Example, ...] = Field((), description="Comparisons shown to the judge first.")
+    enabled: bool = Field(True, strict=True, description="false takes the principle out without deleting it.")
+
+    def applies_to(self, tags: Iterable[str]) -> bool:
+        """Whether a prompt with these tags is judged under this principle."""
+        return not self.tags or not self.tags.isdisjoint(tags)
+
+    def judging_content(self) -> dict[str, Any]:
+        """All of it that a judge sees, and so all that a stored judgment depends on.
+
+        Left out because no judge reads them: id, weight, tags and enabled (they decide whether and how a judgment is
+        used), and the critique and revision requests (they belong to the critic and the writer).
+        """
+        return {
+            "text": self.text,
+            "question": self.question,
+            "examples": [example.model_dump(exclude_none=True) for example in self.examples],
+        }
+
+
+class Constitution(_Part):
+    """The principles of one document, with those of the document it extends already merged in."""
+
+    name: Text = Field(description="What reports call this constitution.")
+    version: Version = Field("", description="Your own mark of what changed; text, so quote 1.10.")
+    description: str = Field("", description="What it is for.")
+    extends: Text | None = Field(
+        None, description="Start from another document's principles: a .yaml path from here, or a shipped one's name."
+    )
+    principles: tuple[Principle, ...] = Field(min_length=1, description="What a good answer does, one thing each.")
+
+    @property
+    def enabled(self) -> tuple[Principle, ...]:
+        """The principles that are judged, in the order they are written."""
+        return tuple(principle for principle in self.principles if principle.enabled)
+
+    def for_tags(self, tags: Iterable[str]) -> tuple[Principle, ...]:
+        """The enabled principles that apply to a prompt with these tags; possibly none."""
+        known = frozenset(tags)
+        return tuple(principle for principle in self.enabled if principle.applies_to(known))
+
+
+def json_schema() -> dict[str, Any]:
+    """JSON Schema of the YAML documents, for editors.
+
+    A document with `extends` may hold a principle's changed keys only, so there only the id is required.
+    """
+    schema = Constitution.model_json_schema()
+    complete = schema["$defs"]["Principle"]["required"]
+    schema["$defs"]["Principle"]["required"] = ["id"]
+    schema["required"] = ["name"]
+    schema["if"] = {"not": {"required": ["extends"]}}
+    schema["then"] = {
+        "required": ["principles"],
+        "properties": {"principles": {"items": {"required": complete}}},
+    }
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "rlaif constitution"} | schema

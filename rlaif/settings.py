@@ -1,0 +1,141 @@
+"""The settings of a run, as `rlaif.yaml` holds them: frozen, strict, saved with the run exactly as used.
+
+Each field says what it means, its unit and a usual range. Unknown keys are refused with the nearest known name (by
+`rlaif.documents`), and a setting is never repaired behind the user's back: two that conflict stop the run before a
+model is loaded. Secrets are never settings: `api_key_env` names the environment variable that holds one.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+EngineKind = Literal["vllm", "http", "transformers", "scripted"]
+PositiveInt = Annotated[int, Field(ge=1)]
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+
+
+class Strict(BaseModel):
+    """Base of every settings block: frozen, no unknown keys, no silent coercion of text to numbers."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=False, allow_inf_nan=False)
+
+
+class PromptSource(Strict):
+    """Where prompts come from: a JSONL, Parquet or CSV file, or a Hugging Face dataset name."""
+
+    path: str = Field(description="A file (.jsonl, .parquet, .csv) or the name of a Hugging Face dataset.")
+    limit: PositiveInt | None = Field(None, description="Take the first N prompts only. Usual: all.")
+    columns: dict[str, str] = Field(
+        default_factory=dict,
+        description="Which column holds what, e.g. {prompt: question}; keys: prompt, messages, tags, id, source.",
+    )
+    split: str = Field("train", description="Split of a Hugging Face dataset.")
+    config: str | None = Field(None, description="Configuration name of a Hugging Face dataset.")
+
+
+class SamplingSettings(Strict):
+    """How a policy draws its answers."""
+
+    temperature: float = Field(
+        1.0, ge=0.0, le=5.0, description="0 is greedy. Usual: 0.7 to 1.0, for answers that differ."
+    )
+    top_p: float = Field(1.0, gt=0.0, le=1.0, description="Nucleus sampling. Usual: 0.9 to 1.0.")
+    top_k: int = Field(0, ge=0, description="Keep the k most likely tokens; 0 keeps all.")
+    max_tokens: PositiveInt = Field(512, description="Longest answer in tokens. Usual: 256 to 2048.")
+    stop: tuple[str, ...] = Field((), description="Texts that end an answer, beside the model's own end of turn.")
+
+
+class EngineSettings(Strict):
+    """What runs a model, and how."""
+
+    kind: EngineKind = Field("vllm", description="vllm (in a child process), http (servers), transformers, scripted.")
+    dtype: Literal["auto", "bfloat16", "float16", "float32"] = Field("auto", description="Weights' precision.")
+    max_model_len: PositiveInt | None = Field(
+        None, description="Longest prompt + answer in tokens; default: the model's own."
+    )
+    gpu_memory_utilization: float = Field(0.9, gt=0.0, le=1.0, description="Share of the GPU's memory vLLM may take.")
+    kv_cache_gib: float = Field(1.0, gt=0.0, description="Size of the KV cache on a CPU, in GiB. Usual: 1 to 40.")
+    block_size: PositiveInt | None = Field(
+        None, description="KV-cache block in tokens; default 32 on a CPU, vLLM's own on a GPU."
+    )
+    tensor_parallel: PositiveInt = Field(1, description="GPUs one copy of the model is spread over.")
+    max_num_seqs: PositiveInt | None = Field(None, description="Requests vLLM works on at once; default: vLLM's own.")
+    enforce_eager: bool | None = Field(
+        None, description="No compilation: starts faster, runs slower. Default: true on a CPU."
+    )
+    trust_remote_code: bool = Field(
+        False, description="Run Python code shipped with the model. Off unless you trust its author."
+    )
+    revision: str | None = Field(None, description="Branch, tag or commit of a hub model.")
+    base_urls: tuple[str, ...] = Field((), description="http: servers, e.g. http://127.0.0.1:8000/v1.")
+    api_key_env: str | None = Field(None, description="http: name of the environment variable that holds the key.")
+    concurrency: PositiveInt = Field(64, description="http: requests in flight per server. Usual: 32 to 512.")
+    timeout_s: float = Field(300.0, gt=0, description="http: seconds before a request is tried elsewhere.")
+    retries: int = Field(4, ge=0, description="http: further tries after a connection error, 429 or 5xx.")
+    batch_size: PositiveInt = Field(32, description="transformers: sequences per forward pass.")
+
+    @model_validator(mode="after")
+    def _servers_belong_to_http(self) -> "EngineSettings":
+        if self.kind == "http" and not self.base_urls:
+            raise ValueError("engine kind 'http' needs base_urls, e.g. [http://127.0.0.1:8000/v1]")
+        if self.kind != "http" and self.base_urls:
+            raise ValueError(f"base_urls is for engine kind 'http', but kind is {self.kind!r}")
+        return self
+
+
+class PolicySettings(Strict):
+    """A model whose answers are judged."""
+
+    model: str = Field(description="A folder, a hub name, or the bundled tiny-policy.")
+    samples: PositiveInt = Field(4, description="Answers per prompt. Usual: 2 to 8.")
+    sampling: SamplingSettings = Field(default_factory=lambda: SamplingSettings())
+    engine: EngineSettings | None = Field(None, description="Instead of the run's engine, for this model.")
+
+
+class JudgeSettings(Strict):
+    """The model that compares answers, one principle at a time, always in both orders."""
+
+    model: str = Field(description="A folder, a hub name, or the bundled tiny-judge.")
+    template: str = Field("judge", description="Template of the comparison: a name in prompts/templates or a file.")
+    min_covered: Share = Field(
+        0.2, description="Least probability on the choices; below it the judge abstained. Usual: 0.1 to 0.5."
+    )
+    critique_template: str = Field("critique", description="Template of the critique in words.")
+    critique_max_tokens: PositiveInt = Field(160, description="Longest critique in tokens. Usual: 100 to 400.")
+    engine: EngineSettings | None = Field(None, description="Instead of the run's engine, for the judge.")
+
+
+class PairSettings(Strict):
+    """Which comparisons become pairs of the dataset. Changing any of these asks no model anything."""
+
+    rule: Literal["best_worst", "all"] = Field(
+        "best_worst", description="One pair per prompt, or every pair of answers."
+    )
+    probability_floor: float = Field(
+        0.01,
+        gt=0.0,
+        lt=0.5,
+        description="Principles' probabilities are kept in [floor, 1 - floor] in labels.",
+    )
+    min_margin: float = Field(0.1, ge=0.0, le=1.0, description="Least |2p - 1| of a pair that enters. Usual: 0 to 0.4.")
+    keep_ties: bool = Field(False, description="Let pairs with p = 0.5 exactly, or under the margin, enter as ties.")
+    critiques: Literal["dataset", "none"] = Field("dataset", description="Write a critique for every pair that enters.")
+
+
+class Settings(Strict):
+    """One run of `rlaif generate`."""
+
+    name: str = Field(
+        "default", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="The run's folder under outputs/runs."
+    )
+    constitution: str = Field(description="The constitution to judge by.")
+    prompts: tuple[PromptSource, ...] = Field(min_length=1, description="Prompt sets, in order.")
+    policies: tuple[PolicySettings, ...] = Field(min_length=1, description="Who answers.")
+    judge: JudgeSettings = Field(description="Who compares.")
+    engine: EngineSettings = Field(default_factory=lambda: EngineSettings(), description="What runs the models.")
+    pairs: PairSettings = Field(default_factory=lambda: PairSettings())
+    output: str = Field("outputs", description="Folder of the store and the runs.")
+    max_no_verdict_share: Share = Field(
+        0.05,
+        description="End with an error when a larger share of judgments has no verdict. Usual: 0.01 to 0.1.",
+    )
