@@ -1,0 +1,1 @@
+"""From prompts and a constitution to preference pairs: sample, judge, aggregate, choose pairs, critique."""

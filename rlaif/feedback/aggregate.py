@@ -1,0 +1,51 @@
+"""From judgments to labels: a pure function of what the judge said, so it can be done again for nothing."""
+
+from collections.abc import Sequence
+
+from rlaif.constitution import Constitution
+from rlaif.numbers.pooling import both_orders, pooled
+from rlaif.records import Judgment, LabelledPair, PrincipleVerdict, ResponsePair
+
+
+def label_pair(
+    pair: ResponsePair, judgments: Sequence[Judgment], constitution: Constitution, *, probability_floor: float
+) -> LabelledPair:
+    """Both orders averaged per principle, then principles pooled by weight. A principle without a verdict in both
+    orders has no say, and the weights of the others are taken as they are."""
+    by_principle: dict[str, list[Judgment]] = {}
+    for judgment in judgments:
+        by_principle.setdefault(judgment.principle_id, []).append(judgment)
+    weights = {principle.id: principle.weight for principle in constitution.principles}
+    verdicts = tuple(_verdict(pair, own, weights[name]) for name, own in by_principle.items())
+    heard = [(v.principle_id, v.probability, v.weight) for v in verdicts if v.probability is not None and v.weight > 0]
+    if not heard:
+        return LabelledPair(pair, verdicts, None, {})
+    names, probabilities, own_weights = zip(*heard, strict=True)
+    probability, shares = pooled(probabilities, own_weights, probability_floor)
+    return LabelledPair(pair, verdicts, probability, dict(zip(names, shares, strict=True)))
+
+
+def _verdict(pair: ResponsePair, judgments: Sequence[Judgment], weight: float) -> PrincipleVerdict:
+    """One principle's two judgments, both turned to P(x is better)."""
+    shown_first = shown_second = None
+    silent = [judgment for judgment in judgments if judgment.probability_a is None]
+    for judgment in judgments:
+        if judgment.probability_a is None:
+            continue
+        if judgment.first_id == pair.x.id:
+            shown_first = judgment.probability_a
+        else:
+            shown_second = 1.0 - judgment.probability_a
+    probability = None
+    if shown_first is not None and shown_second is not None:
+        probability = both_orders(shown_first, shown_second)
+    outcome = silent[0].outcome if silent else ("tie" if probability == 0.5 else "ok")
+    return PrincipleVerdict(
+        principle_id=judgments[0].principle_id,
+        outcome=outcome,
+        probability=probability,
+        shown_first=shown_first,
+        shown_second=shown_second,
+        weight=weight,
+        reason=silent[0].reason if silent else "",
+    )

@@ -1,0 +1,60 @@
+"""The keys of stored results: everything that can change a result is in its key, and nothing else.
+
+Left out on purpose, with the reason:
+- the run, the file and row of a prompt, tags and sources: they choose what is asked, not how it is answered;
+- a principle's id, weight, tags and whether it is enabled: the judge never sees them;
+- the other principles, pairs and requests of the run: one principle per request, always;
+- a sample's `max_tokens`: an answer that ended by itself under one limit is the same under a higher one, so the limit
+  is compared on lookup (`rlaif/feedback/sample.py`);
+- the engine, batch size, machine and server: how a model is run is not part of the question. vLLM is not
+  batch-invariant, so the store, not the seed, is what makes a re-run identical.
+"""
+
+from dataclasses import asdict
+from typing import Any
+
+from rlaif.engines.base import ModelIdentity
+from rlaif.identity import digest
+from rlaif.records import Prompt, Response
+from rlaif.settings import SamplingSettings
+from rlaif.templates import Template
+
+VERDICT_VERSION = 1  # raised when a verdict is read in another way
+CRITIQUE_VERSION = 1
+
+
+def _model(identity: ModelIdentity) -> dict[str, Any]:
+    """A model by what it answers with. Its display name is no part: the same weights renamed are the same model."""
+    content = asdict(identity)
+    del content["name"]
+    return content
+
+
+def sample_key(prompt: Prompt, policy: ModelIdentity, sampling: SamplingSettings, sample_index: int) -> str:
+    """The key of the `sample_index`-th answer of a policy to a prompt."""
+    drawn = sampling.model_dump(mode="json", exclude={"max_tokens"})
+    return digest({"sample": prompt.id, "policy": _model(policy), "sampling": drawn, "index": sample_index})
+
+
+def comparison_key(
+    what: dict[str, Any],
+    first: Response,
+    second: Response,
+    principle: dict[str, Any],
+    template: Template,
+    judge: ModelIdentity,
+) -> str:
+    """The key of a verdict or a critique (`what` tells which, and how it is drawn) on two responses in this order.
+
+    A response's id covers its text and its conversation.
+    """
+    return digest(
+        {
+            "compare": what,
+            "first": first.id,
+            "second": second.id,
+            "principle": principle,
+            "template": template.digest,
+            "judge": _model(judge),
+        }
+    )

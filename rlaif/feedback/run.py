@@ -1,0 +1,156 @@
+"""A run from its settings to its folder: read what the user wrote, check all of it, then let models work.
+
+    outputs/runs/<name>/
+      dataset/          Parquet and card: `datasets.load_dataset` reads the folder
+      pairs.jsonl       the same rows
+      labels.parquet    every judged pair, in the dataset or not
+      settings.yaml     the settings exactly as used
+      constitution.yaml the constitution exactly as used, `extends` resolved
+      run.json          the figures; written last, so a folder that has it is complete
+      timings.json      how long each stage took on this machine
+      log.txt           what the models' libraries said
+
+Everything a user can get wrong is found before a model is loaded.
+"""
+
+import json
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rlaif.constitution import Constitution, dump_constitution, load_constitution
+from rlaif.documents import write_yaml
+from rlaif.engines import identify, open_engine
+from rlaif.engines.base import Engine
+from rlaif.errors import IncompleteRun, TemplateError
+from rlaif.feedback.ask import Model
+from rlaif.feedback.generate import Models, RunResult, Templates, generate
+from rlaif.feedback.progress import Progress
+from rlaif.feedback.report import dataset_card, summarise
+from rlaif.pair_dataset import write_dataset, write_labels, write_pairs_jsonl, write_text
+from rlaif.prompt_sets import PromptSet, read_prompts
+from rlaif.settings import EngineSettings, Settings
+from rlaif.store.journal import Store
+from rlaif.templates import Template, load_template
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inputs:
+    """What the settings name, read and checked."""
+
+    constitution: Constitution
+    prompts: PromptSet
+    templates: Templates
+
+
+def read_inputs(settings: Settings, base: Path) -> Inputs:
+    """Everything a run reads. Paths are relative to `base`, the folder of the settings file. Raises InputError."""
+    return Inputs(
+        constitution=load_constitution(settings.constitution, base=base),
+        prompts=read_prompts(settings.prompts, base=base),
+        templates=Templates(
+            judge=_comparison_template(settings.judge.template, base, num_choices=2),
+            critique=_comparison_template(settings.judge.critique_template, base, num_choices=0),
+        ),
+    )
+
+
+def _comparison_template(name: str, base: Path, *, num_choices: int) -> Template:
+    template = load_template(name, base=base)
+    needed = {"conversation", "response_a", "response_b", "principle", "question"}
+    if template.variables != needed or len(template.choices) != num_choices:
+        variables = sorted(template.variables)
+        raise TemplateError(
+            f"template {template.name!r} has variables {variables} and {len(template.choices)} choices.",
+            do=f"Here it needs the variables {sorted(needed)} and {num_choices} choices.",
+        )
+    return template
+
+
+def run_folder(settings: Settings, base: Path) -> Path:
+    return base / settings.output / "runs" / settings.name
+
+
+def run(settings: Settings, inputs: Inputs, *, base: Path, progress: Progress) -> dict[str, Any]:
+    """Carry a run out and write its folder. Returns the figures of run.json.
+
+    Raises IncompleteRun, after everything is written, when too large a share of the judgments has no verdict.
+    """
+    folder = run_folder(settings, base)
+    folder.mkdir(parents=True, exist_ok=True)
+    models = _models(settings, folder / "log.txt")
+    with Store(base / settings.output / "store") as store:
+        result = generate(
+            settings,
+            inputs.constitution,
+            inputs.prompts.prompts,
+            models=models,
+            templates=inputs.templates,
+            store=store,
+            progress=progress,
+        )
+        for damage in store.damage:
+            progress.note(f"unreadable result, asked again: {damage}")
+    summary = summarise(result, settings, inputs.constitution, models)
+    summary["prompts"] = {
+        "rows": inputs.prompts.num_rows,
+        "used": len(inputs.prompts.prompts),
+        "left_out": inputs.prompts.drop_counts,
+    }
+    write_run(folder, result, summary, settings, inputs.constitution)
+    _check_verdicts(result, settings, folder)
+    return summary
+
+
+def _models(settings: Settings, log_file: Path) -> Models:
+    policies = [_model(policy.model, policy.engine or settings.engine, log_file) for policy in settings.policies]
+    judge = _model(settings.judge.model, settings.judge.engine or settings.engine, log_file)
+    return Models(policies=tuple(policies), judge=judge)
+
+
+def _model(name: str, engine: EngineSettings, log_file: Path) -> Model:
+    """A model by who it is, and a way to open it when it must answer."""
+
+    def opened() -> AbstractContextManager[Engine]:
+        return open_engine(engine, name, log_file=log_file)
+
+    return Model(name=name, identity=identify(engine, name), open=opened)
+
+
+def write_run(
+    folder: Path, result: RunResult, summary: dict[str, Any], settings: Settings, constitution: Constitution
+) -> None:
+    """Write the run's files, the one that says "complete" last."""
+    complete = folder / "run.json"
+    complete.unlink(missing_ok=True)
+    write_text(folder / "settings.yaml", write_yaml(settings.model_dump(mode="json")))
+    write_text(folder / "constitution.yaml", dump_constitution(constitution))
+    write_labels(folder / "labels.parquet", result.labelled)
+    write_pairs_jsonl(folder / "pairs.jsonl", result.pairs)
+    write_dataset(folder / "dataset", result.pairs, dataset_card(summary, settings, constitution))
+    write_text(complete, json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
+
+
+def _check_verdicts(result: RunResult, settings: Settings, folder: Path) -> None:
+    """A run that asked and got too little in return must not look like a success to a script."""
+    judged = result.stages["judge"]
+    if judged.no_verdict_share > settings.max_no_verdict_share:
+        raise IncompleteRun(
+            f"{judged.no_verdict_share:.1%} of {judged.planned} judgments have no verdict; allowed are"
+            f" {settings.max_no_verdict_share:.1%} ({_leading_reasons(judged.reasons)}).",
+            where=str(folder),
+            do="The files are written. Look at the reasons in run.json, or raise max_no_verdict_share.",
+        )
+    if not result.pairs:
+        raise IncompleteRun(
+            f"no pair entered the dataset ({_leading_reasons(result.left_out)}).",
+            where=str(folder),
+            do="Sample more or longer answers (policies.samples, sampling.max_tokens), or lower pairs.min_margin.",
+        )
+
+
+def _leading_reasons(reasons: dict[str, int]) -> str:
+    leading: Sequence[tuple[str, int]] = sorted(reasons.items(), key=lambda item: -item[1])[:3]
+    return "; ".join(f"{count} × {reason}" for reason, count in leading)

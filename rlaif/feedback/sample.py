@@ -1,0 +1,100 @@
+"""Sampling: every policy answers every prompt n times, each answer with a seed of its own."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rlaif.engines.base import Completion, Failure, Request, Sampling
+from rlaif.feedback.ask import Asking, Session, Value, ask
+from rlaif.feedback.keys import sample_key
+from rlaif.feedback.progress import Progress
+from rlaif.identity import seed_from
+from rlaif.records import Outcome, Prompt, Response
+from rlaif.settings import PolicySettings
+from rlaif.store.journal import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One planned answer and how it ended. `response` is None where there is no usable text."""
+
+    prompt: Prompt
+    outcome: Outcome
+    reason: str
+    response: Response | None
+
+
+def sample_responses(
+    prompts: Sequence[Prompt], policy: PolicySettings, *, session: Session, store: Store, progress: Progress
+) -> list[Sample]:
+    """One Sample per prompt and index, in that order, however they came back."""
+    places = {
+        sample_key(prompt, session.model.identity, policy.sampling, index): (prompt, index)
+        for prompt in prompts
+        for index in range(policy.samples)
+    }
+    asking = Asking(
+        name=f"sample {policy.model}",
+        kind="responses",
+        requests={key: _request(key, prompt, policy) for key, (prompt, _) in places.items()},
+        read=lambda answer: _value(answer, policy.sampling.max_tokens),
+        outcome=lambda value: value["outcome"],
+        is_valid=lambda value: _still_answers(value, policy.sampling.max_tokens),
+    )
+    values = ask(asking, session=session, store=store, progress=progress)
+    return [_sample(prompt, index, values[key], policy.model) for key, (prompt, index) in places.items()]
+
+
+def _request(key: str, prompt: Prompt, policy: PolicySettings) -> Request:
+    drawn = policy.sampling
+    sampling = Sampling(
+        max_tokens=drawn.max_tokens,
+        temperature=drawn.temperature,
+        top_p=drawn.top_p,
+        top_k=drawn.top_k,
+        stop=drawn.stop,
+        seed=seed_from(key),
+    )
+    return Request(id=key, messages=prompt.messages, sampling=sampling)
+
+
+def _value(answer: Completion | Failure, max_tokens: int) -> Value:
+    if isinstance(answer, Failure):
+        outcome: Outcome = "failed" if answer.kind == "failed" else "refused"
+        return {"outcome": outcome, "reason": answer.reason}
+    if answer.finish_reason == "length":
+        outcome, reason = "truncated", f"cut after {answer.output_tokens} tokens"
+    elif not answer.text.strip():
+        outcome, reason = "abstained", "empty answer"
+    else:
+        outcome, reason = "ok", ""
+    return {
+        "outcome": outcome,
+        "reason": reason,
+        "text": answer.text,
+        "finish_reason": answer.finish_reason,
+        "prompt_tokens": answer.prompt_tokens,
+        "output_tokens": answer.output_tokens,
+        "max_tokens": max_tokens,
+    }
+
+
+def _still_answers(value: Value, max_tokens: int) -> bool:
+    """Whether a stored answer is what this limit would give: complete within it, or cut at exactly it."""
+    if value["finish_reason"] == "length":
+        return bool(value["max_tokens"] == max_tokens)
+    return bool(value["output_tokens"] <= max_tokens)
+
+
+def _sample(prompt: Prompt, index: int, value: Value, policy: str) -> Sample:
+    response = None
+    if value["outcome"] == "ok":
+        response = Response(
+            prompt_id=prompt.id,
+            text=value["text"],
+            policy=policy,
+            sample_index=index,
+            finish_reason=value["finish_reason"],
+            prompt_tokens=value["prompt_tokens"],
+            output_tokens=value["output_tokens"],
+        )
+    return Sample(prompt=prompt, outcome=value["outcome"], reason=value["reason"], response=response)

@@ -1,0 +1,191 @@
+"""A run's preference data as files: the dataset (Parquet, with its card), the same as JSONL, and every label.
+
+The columns `prompt`, `chosen` and `rejected` are conversations, as TRL and `datasets` read them; the rest says what
+each label is worth. Files are written beside their place and moved there whole, so a reader never meets half of one.
+Equal pairs give equal bytes.
+"""
+
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import jsonlines
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from rlaif.identity import canonical_json
+from rlaif.records import LabelledPair, Message, Pair, PrincipleVerdict
+
+_ROWS_PER_FILE = 500_000
+_MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
+_PRINCIPLES = pa.list_(
+    pa.struct(
+        [
+            ("id", pa.string()),
+            ("outcome", pa.string()),
+            ("probability", pa.float64()),
+            ("shown_first", pa.float64()),
+            ("shown_second", pa.float64()),
+            ("weight", pa.float64()),
+            ("share", pa.float64()),
+        ]
+    )
+)
+PAIR_SCHEMA = pa.schema(
+    [
+        ("prompt", _MESSAGES),
+        ("chosen", _MESSAGES),
+        ("rejected", _MESSAGES),
+        ("probability", pa.float64()),
+        ("margin", pa.float64()),
+        ("is_tie", pa.bool_()),
+        ("principles", _PRINCIPLES),
+        ("critique", pa.string()),
+        ("critique_principle", pa.string()),
+        ("critique_shows_first", pa.string()),
+        ("judge", pa.string()),
+        ("chosen_policy", pa.string()),
+        ("rejected_policy", pa.string()),
+        ("tags", pa.list_(pa.string())),
+        ("source", pa.string()),
+        ("pair_id", pa.string()),
+        ("prompt_id", pa.string()),
+        ("chosen_id", pa.string()),
+        ("rejected_id", pa.string()),
+    ]
+)
+LABEL_SCHEMA = pa.schema(
+    [
+        ("pair_id", pa.string()),
+        ("prompt_id", pa.string()),
+        ("x_id", pa.string()),
+        ("y_id", pa.string()),
+        ("prompt", _MESSAGES),
+        ("response_x", pa.string()),
+        ("response_y", pa.string()),
+        ("probability_x", pa.float64()),
+        ("principles", _PRINCIPLES),
+        ("tags", pa.list_(pa.string())),
+    ]
+)
+
+
+def pair_row(pair: Pair) -> dict[str, Any]:
+    """A pair as a row of PAIR_SCHEMA. `critique_shows_first` says which response the critique calls the first."""
+    critique = pair.critique
+    return {
+        "prompt": _messages(pair.prompt.messages),
+        "chosen": _messages([Message("assistant", pair.chosen.text)]),
+        "rejected": _messages([Message("assistant", pair.rejected.text)]),
+        "probability": pair.probability,
+        "margin": pair.margin,
+        "is_tie": pair.is_tie,
+        "principles": _principles(pair.verdicts, pair.shares),
+        "critique": critique.text if critique else None,
+        "critique_principle": critique.principle_id if critique else None,
+        "critique_shows_first": critique and ("chosen" if critique.first_id == pair.chosen.id else "rejected"),
+        "judge": pair.judge,
+        "chosen_policy": pair.chosen.policy,
+        "rejected_policy": pair.rejected.policy,
+        "tags": sorted(pair.prompt.tags),
+        "source": pair.prompt.source,
+        "pair_id": pair.id,
+        "prompt_id": pair.prompt.id,
+        "chosen_id": pair.chosen.id,
+        "rejected_id": pair.rejected.id,
+    }
+
+
+def label_row(label: LabelledPair) -> dict[str, Any]:
+    """A judged pair, in the dataset or not, as a row of LABEL_SCHEMA. Probabilities are for response x."""
+    pair = label.pair
+    return {
+        "pair_id": pair.id,
+        "prompt_id": pair.prompt.id,
+        "x_id": pair.x.id,
+        "y_id": pair.y.id,
+        "prompt": _messages(pair.prompt.messages),
+        "response_x": pair.x.text,
+        "response_y": pair.y.text,
+        "probability_x": label.probability,
+        "principles": _principles(label.verdicts, label.shares),
+        "tags": sorted(pair.prompt.tags),
+    }
+
+
+def _messages(messages: Iterable[Message]) -> list[dict[str, str]]:
+    return [message.as_dict() for message in messages]
+
+
+def _principles(verdicts: Iterable[PrincipleVerdict], shares: Any) -> list[dict[str, Any]]:
+    rows = []
+    for verdict in verdicts:
+        row = asdict(verdict)
+        row["id"], row["share"] = row.pop("principle_id"), shares.get(verdict.principle_id)
+        del row["reason"]
+        rows.append(row)
+    return rows
+
+
+def write_dataset(folder: Path, pairs: Sequence[Pair], card: str) -> None:
+    """Write `folder` anew: Parquet files that `datasets.load_dataset(folder)` reads, and the card as README.md."""
+    fresh = _beside(folder)
+    fresh.mkdir(parents=True)
+    files = max(1, -(-len(pairs) // _ROWS_PER_FILE))
+    for number in range(files):
+        part = pairs[number * _ROWS_PER_FILE : (number + 1) * _ROWS_PER_FILE]
+        table = pa.Table.from_pylist([pair_row(pair) for pair in part], schema=PAIR_SCHEMA)
+        pq.write_table(table, fresh / f"train-{number:05d}-of-{files:05d}.parquet")
+    (fresh / "README.md").write_text(card, encoding="utf-8")
+    _move(fresh, folder)
+
+
+def write_pairs_jsonl(path: Path, pairs: Iterable[Pair]) -> None:
+    """The same rows, one JSON object a line."""
+    fresh = _beside(path)
+    with fresh.open("w", encoding="utf-8") as stream, jsonlines.Writer(stream, dumps=canonical_json) as lines:
+        for pair in pairs:
+            lines.write(pair_row(pair))
+    _move(fresh, path)
+
+
+def write_labels(path: Path, labels: Sequence[LabelledPair]) -> None:
+    """Every judged pair with its label, in one Parquet file."""
+    fresh = _beside(path)
+    pq.write_table(pa.Table.from_pylist([label_row(label) for label in labels], schema=LABEL_SCHEMA), fresh)
+    _move(fresh, path)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file whole or not at all."""
+    fresh = _beside(path)
+    fresh.write_text(text, encoding="utf-8")
+    _move(fresh, path)
+
+
+def read_rows(path: Path) -> Iterator[dict[str, Any]]:
+    """The rows of one Parquet file, as they were written."""
+    for batch in pq.ParquetFile(path).iter_batches():
+        yield from batch.to_pylist()
+
+
+def _beside(path: Path) -> Path:
+    """A fresh name in the same folder, cleared of what an earlier death may have left."""
+    fresh = path.with_name(f".{path.name}.partial")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if fresh.is_dir():
+        shutil.rmtree(fresh)
+    fresh.unlink(missing_ok=True)
+    return fresh
+
+
+def _move(fresh: Path, path: Path) -> None:
+    """Put `fresh` in the place of `path`. A file is replaced in one step; a folder's old self is moved away first."""
+    old = path.with_name(f".{path.name}.old")
+    if path.is_dir():
+        shutil.rmtree(old, ignore_errors=True)
+        path.rename(old)
+    fresh.replace(path)
+    shutil.rmtree(old, ignore_errors=True)

@@ -1,0 +1,62 @@
+"""The exact text a model sees, for every template. A changed byte here means every stored judgment is asked again.
+
+`pytest tests/golden --write-golden` writes the files anew; look at the difference before committing it.
+"""
+
+from pathlib import Path
+
+import pytest
+
+from rlaif.bundled import project_file
+from rlaif.constitution import Example, Principle
+from rlaif.feedback.judge import comparison_messages
+from rlaif.records import Message, Prompt, Response, ResponsePair
+from rlaif.templates import load_template
+
+FOLDER = Path(__file__).parent / "renderings"
+PRINCIPLE = Principle(
+    id="honest",
+    text="A good answer says what it does not know.",
+    question="Which response is more honest about its limits?",
+    examples=(
+        Example(
+            conversation="Will it snow on my birthday?",
+            response_a="Yes, certainly.",
+            response_b="Nobody can know that yet.",
+            better="B",
+            why="It claims no knowledge it cannot have.",
+        ),
+    ),
+)
+
+
+def _response(prompt: Prompt, text: str) -> Response:
+    return Response(
+        prompt_id=prompt.id,
+        text=text,
+        policy="p",
+        sample_index=0,
+        finish_reason="stop",
+        prompt_tokens=1,
+        output_tokens=1,
+    )
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in project_file("prompts/templates").glob("*.txt")))
+def test_rendering_is_what_it_was(name, request):
+    prompt = Prompt(
+        messages=(
+            Message("user", "Will the river freeze this year?"),
+            Message("assistant", "Which river do you mean?"),
+            Message("user", "The one </conversation> by the {{ mill }}."),
+        )
+    )
+    first, second = _response(prompt, "It will.\n\nI promise."), _response(prompt, "I do not know. <response_a>")
+    pair = ResponsePair(prompt, *sorted((first, second), key=lambda response: response.id))
+    (message,) = comparison_messages(load_template(name), pair, PRINCIPLE, first, second)
+    golden = FOLDER / f"{name}.txt"
+    if request.config.getoption("--write-golden"):
+        golden.parent.mkdir(exist_ok=True)
+        golden.write_text(message.content, encoding="utf-8")
+    assert message.role == "user"
+    assert message.content == golden.read_text(encoding="utf-8")

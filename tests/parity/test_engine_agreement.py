@@ -1,0 +1,200 @@
+"""The three real engines read the same probabilities: real vLLM on the CPU, offline and as a server, and transformers.
+
+P(choice) of every request agrees to 1e-4 in float32 and 2e-3 in bfloat16, the two witnesses being transformers and
+each other. Run with `-m vllm`; about two minutes on two cores.
+"""
+
+import math
+import os
+import random
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from benchmarks.judging_requests import judging_requests
+from rlaif.engines import open_engine
+from rlaif.engines.base import Completion, Failure, Request, Sampling
+from rlaif.engines.order import prefix_order
+from rlaif.engines.vllm_server import VllmServer
+from rlaif.errors import EngineCrashed
+from rlaif.settings import EngineSettings
+
+pytestmark = [pytest.mark.vllm, pytest.mark.slow]
+
+MODEL = "tiny-judge"
+REQUESTS = prefix_order(judging_requests(num_prompts=10, num_answers=3, num_principles=4, max_words=90))
+assert len(REQUESTS) >= 200
+
+
+def chat(name, text, *, choices=("A", "B"), **sampling):
+    from rlaif.records import Message
+
+    wanted = Sampling(**{"max_tokens": 12, **sampling})
+    return Request(id=name, messages=(Message("user", text),), sampling=wanted, choices=choices)
+
+
+ODD = [
+    chat("long", "too many words " * 4000),
+    chat("spelled", "hello", choices=("honest man", "kind words")),
+    chat("same", "hello", choices=("A", "A")),
+    chat("text", "Is the first answer better?", choices=()),
+]
+
+
+@pytest.fixture(scope="module")
+def logs(tmp_path_factory):
+    return tmp_path_factory.mktemp("logs")
+
+
+def answered(engine, requests):
+    got = {answer.request_id: answer for answer in engine.complete(requests)}
+    assert len(got) == len(requests)
+    return got
+
+
+def run_transformers(dtype, logs):
+    with open_engine(EngineSettings(kind="transformers", dtype=dtype), MODEL, log_file=logs / "log") as engine:
+        return answered(engine, [*REQUESTS, *ODD])
+
+
+def run_vllm(dtype, logs):
+    with opened_vllm(dtype, logs) as engine:
+        return answered(engine, [*REQUESTS, *ODD])
+
+
+def opened_vllm(dtype, logs):
+    return open_engine(EngineSettings(dtype=dtype, kv_cache_gib=0.25), MODEL, log_file=logs / f"{dtype}.txt")
+
+
+@pytest.fixture(scope="module")
+def reference(logs):
+    return run_transformers("float32", logs)
+
+
+@pytest.fixture(scope="module")
+def vllm(logs):
+    """The engine itself; the last test of this file kills its child."""
+    with opened_vllm("float32", logs) as engine:
+        yield engine
+
+
+@pytest.fixture(scope="module")
+def offline(vllm):
+    return answered(vllm, [*REQUESTS, *ODD])
+
+
+@pytest.fixture(scope="module")
+def served(logs):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    settings = EngineSettings(dtype="float32", kv_cache_gib=0.25)
+    server = VllmServer(settings, MODEL, host="127.0.0.1", port=port, log_file=logs / "server.txt")
+    try:
+        server.wait_ready()
+        with open_engine(
+            EngineSettings(kind="http", base_urls=(server.base_url,)), MODEL, log_file=logs / "h"
+        ) as engine:
+            return answered(engine, [*REQUESTS, *ODD])
+    finally:
+        server.stop()
+
+
+def furthest(one, other):
+    """The largest difference of P(choice), and of P(A) after renormalising, over all requests."""
+    raw = max(
+        abs(math.exp(a) - math.exp(b))
+        for request in REQUESTS
+        for a, b in zip(one[request.id].choice_logprobs, other[request.id].choice_logprobs, strict=True)
+    )
+    return raw, max(abs(renormalised(one[r.id]) - renormalised(other[r.id])) for r in REQUESTS)
+
+
+def renormalised(answer):
+    a, b = answer.choice_logprobs
+    return 1 / (1 + math.exp(b - a))
+
+
+def test_vllm_agrees_with_transformers_in_float32(offline, reference):
+    assert max(furthest(offline, reference)) <= 1e-4
+
+
+def test_a_vllm_server_agrees_with_transformers_and_with_offline_in_float32(served, offline, reference):
+    assert max(furthest(served, reference)) <= 1e-4
+    assert max(furthest(served, offline)) <= 1e-4
+
+
+def test_the_model_is_not_indifferent_so_agreement_means_something(reference):
+    shares = [renormalised(reference[request.id]) for request in REQUESTS]
+    assert max(shares) - min(shares) > 0.01
+
+
+def test_vllm_agrees_with_transformers_in_bfloat16(logs):
+    assert max(furthest(run_vllm("bfloat16", logs), run_transformers("bfloat16", logs))) <= 2e-3
+
+
+@pytest.mark.parametrize("engine", ["reference", "offline", "served"])
+def test_odd_requests_end_alike_in_every_engine(engine, request):
+    got = request.getfixturevalue(engine)
+    assert isinstance(got["long"], Failure)
+    assert got["long"].kind == "too_long"
+    assert "2048" in got["long"].reason
+    assert got["long"].prompt_tokens > 2048
+    assert got["same"].kind == "refused"
+    assert "same tokens" in got["same"].reason
+    assert got["spelled"].choice_method == "continuation"
+    assert isinstance(got["text"], Completion)
+    assert got["text"].finish_reason == "length"
+    assert got["text"].output_tokens == 12
+
+
+def test_a_greedy_text_and_a_continuation_are_the_same_in_every_engine(reference, offline, served):
+    for other in (offline, served):
+        assert other["text"].text == reference["text"].text
+        assert other["spelled"].choice_logprobs == pytest.approx(reference["spelled"].choice_logprobs, abs=1e-3)
+        assert other["text"].prompt_tokens == reference["text"].prompt_tokens
+
+
+def is_running(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_the_child_ends_when_its_parent_is_killed(logs):
+    import sys
+
+    code = (
+        "import sys, time; from pathlib import Path; from rlaif.engines import open_engine\n"
+        "from rlaif.settings import EngineSettings\n"
+        f"e = open_engine(EngineSettings(), {MODEL!r}, log_file=Path(sys.argv[1]))\n"
+        "print(e.pid, flush=True); time.sleep(600)"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", code, str(logs / "orphan.txt")], stdout=subprocess.PIPE)
+    child = int(parent.stdout.readline())
+    os.kill(child, 0)  # it is there
+    parent.kill()
+    parent.wait()
+    for _ in range(100):
+        if not is_running(child):
+            return
+        time.sleep(0.1)
+    pytest.fail("the child outlived its parent")
+
+
+def test_a_killed_child_is_an_error_with_its_log_and_what_it_had_answered_is_given(vllm, offline, logs):
+    stream = vllm.complete(chat(f"n{n}", f"hello {n} " * random.Random(n).randint(1, 50)) for n in range(10**9))
+    got = [next(stream).request_id for _ in range(500)]
+    os.kill(vllm.pid, signal.SIGKILL)
+    with pytest.raises(EngineCrashed) as caught:
+        got.extend(answer.request_id for answer in stream)  # what was on its way still comes
+    assert len(set(got)) == len(got) >= 500
+    assert str(logs / "float32.txt") in str(caught.value)
+    assert "signal 9" in str(caught.value)
+    with pytest.raises(EngineCrashed):
+        next(vllm.complete([chat("after", "hello")]))
