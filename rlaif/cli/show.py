@@ -1,0 +1,85 @@
+"""`rlaif show`: a finished run's figures, or one of its pairs."""
+
+import json
+from itertools import islice
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from rlaif.errors import DataError, nearest
+
+app = typer.Typer()
+
+
+@app.command(
+    epilog="Examples:  rlaif show quickstart  ·  rlaif show quickstart 3fa9  ·  rlaif show quickstart --json"
+)
+def show(
+    run: Annotated[str, typer.Argument(help="A run's name, or its folder.")],
+    pair: Annotated[str | None, typer.Argument(help="A pair's id, or as much of its beginning as is unique.")] = None,
+    output: Annotated[Path, typer.Option(help="The folder that holds runs/.")] = Path("outputs"),
+    pairs: Annotated[int, typer.Option(help="Also show the first N pairs of the dataset.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a script.")] = False,
+) -> None:
+    """A run's figures; with PAIR, one pair with its answers, every principle's verdict in both orders, and critique."""
+    from rich.console import Console
+
+    from rlaif.cli.run_view import figures, label_view, pair_view
+
+    folder = find_run(run, output)
+    if pair is not None:
+        row = find_pair(folder, pair)
+        if as_json:
+            typer.echo(json.dumps(row, ensure_ascii=False))
+        else:
+            Console().print(pair_view(row) if "chosen" in row else label_view(row))
+        return
+    summary = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    if as_json:
+        typer.echo(json.dumps(summary, ensure_ascii=False))
+        return
+    console = Console()
+    console.print(figures(summary))
+    for row in first_pairs(folder, pairs):
+        console.print(pair_view(row))
+
+
+def find_run(run: str, output: Path) -> Path:
+    """The folder of a complete run. DataError names the runs there are."""
+    folder = Path(run) if (Path(run) / "run.json").is_file() else output / "runs" / run
+    if (folder / "run.json").is_file():
+        return folder
+    known = sorted(path.parent.name for path in (output / "runs").glob("*/run.json"))
+    if folder.is_dir():
+        raise DataError(f"run {run!r} is not complete.", where=str(folder), do="`rlaif generate` continues it.")
+    there = f"There are: {', '.join(known)}." if known else "There are no runs yet: `rlaif generate` makes one."
+    raise DataError(f"there is no run {run!r}{nearest(run, known)}.", where=str(output / "runs"), do=there)
+
+
+def first_pairs(folder: Path, count: int) -> list[dict[str, Any]]:
+    """The first pairs of the dataset, in its own order."""
+    from rlaif.pair_dataset import read_rows
+
+    parts = sorted((folder / "dataset").glob("*.parquet"))
+    return list(islice((row for part in parts for row in read_rows(part)), count))
+
+
+def find_pair(folder: Path, prefix: str) -> dict[str, Any]:
+    """The pair whose id begins so: of the dataset, or else of all judged pairs."""
+    from rlaif.pair_dataset import read_rows
+
+    for parts in (sorted((folder / "dataset").glob("*.parquet")), [folder / "labels.parquet"]):
+        found = [row for part in parts for row in read_rows(part) if row["pair_id"].startswith(prefix)]
+        if len(found) > 1:
+            ids = ", ".join(row["pair_id"][:12] for row in found[:5])
+            raise DataError(
+                f"{len(found)} pairs begin with {prefix!r}: {ids} …", where=str(folder), do="Give more of it."
+            )
+        if found:
+            return found[0]
+    raise DataError(
+        f"no pair begins with {prefix!r}.",
+        where=str(folder),
+        do="`rlaif show RUN --pairs 5` shows some ids.",
+    )

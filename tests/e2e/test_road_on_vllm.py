@@ -1,0 +1,138 @@
+"""The whole road as a user walks it, on real vLLM with the bundled tiny models: made, read, interrupted, killed."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from rlaif.bundled import project_file
+from rlaif.tiny.properties import properties
+
+pytestmark = pytest.mark.vllm
+
+SETTINGS = """
+name: road
+constitution: small
+prompts: [{{path: {prompts}, limit: 12}}]
+policies: [{{model: tiny-policy, samples: 3, sampling: {{max_tokens: 160}}}}]
+judge: {{model: tiny-judge}}
+"""
+
+
+def rlaif(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", "rlaif.cli.main", *arguments]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
+
+
+def lay_out(folder: Path) -> Path:
+    prompts = project_file("prompts/sets/tiny-world.jsonl")
+    (folder / "rlaif.yaml").write_text(SETTINGS.format(prompts=prompts))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    folder = lay_out(tmp_path_factory.mktemp("road"))
+    done = rlaif(folder, "generate")
+    assert done.returncode == 0, done.stderr
+    return folder, done
+
+
+def pairs_of(folder: Path) -> list[dict]:
+    return [json.loads(line) for line in (folder / "outputs/runs/road/pairs.jsonl").read_text().splitlines()]
+
+
+def test_the_road_ends_in_pairs_with_critiques_and_books_that_balance(made):
+    folder, done = made
+    summary = json.loads((folder / "outputs/runs/road/run.json").read_text())
+    for stage in summary["stages"].values():
+        assert sum(stage["outcomes"].values()) == stage["planned"] > 0
+    pairs = pairs_of(folder)
+    assert len(pairs) == summary["pairs"] >= 6
+    assert all(pair["critique"] for pair in pairs)
+    assert all(len(pair["principles"]) == 6 for pair in pairs)
+    assert "INFO" not in done.stderr  # vLLM's own lines are in log.txt
+    assert "vllm" in (folder / "outputs/runs/road/log.txt").read_text().lower()
+
+
+def test_load_dataset_reads_the_run_folder(made):
+    from datasets import load_dataset
+
+    folder, _ = made
+    loaded = load_dataset(str(folder / "outputs/runs/road/dataset"), cache_dir=str(folder / "cache"))["train"]
+    assert loaded["pair_id"] == [pair["pair_id"] for pair in pairs_of(folder)]
+
+
+def test_verdicts_follow_the_words_of_the_principle(made):
+    """Against the grammar's ground truth, which no model sees: the answer with the property of “kind” wins or loses."""
+    folder, _ = made
+    rows = (folder / "outputs/runs/road/labels.parquet",)
+    from rlaif.pair_dataset import read_rows
+
+    right = total = 0
+    for row in read_rows(rows[0]):
+        has_x, has_y = (KIND in properties(row[name]) for name in ("response_x", "response_y"))
+        verdict = next(own for own in row["principles"] if own["id"] == KIND_PRINCIPLE)
+        if has_x != has_y and verdict["probability"] is not None:
+            total += 1
+            right += (verdict["probability"] > 0.5) == has_x
+    assert total >= 5
+    assert right / total >= 0.9
+
+
+KIND, KIND_PRINCIPLE = "kind", "kind"
+
+
+def test_a_second_run_starts_no_model_and_writes_the_same_bytes(made):
+    folder, _ = made
+    log = folder / "outputs/runs/road/log.txt"
+    before, pairs = log.read_bytes(), (folder / "outputs/runs/road/pairs.jsonl").read_bytes()
+    done = rlaif(folder, "generate")
+    assert done.returncode == 0
+    assert "loading" not in done.stderr
+    assert log.read_bytes() == before
+    assert (folder / "outputs/runs/road/pairs.jsonl").read_bytes() == pairs
+
+
+def lines_in_store(folder: Path, kind: str) -> int:
+    return sum(path.read_bytes().count(b"\n") for path in (folder / f"outputs/store/{kind}").glob("*.jsonl"))
+
+
+def stop_while_judging(folder: Path, how: signal.Signals) -> "tuple[int, str, int]":
+    """Start a run, send it a signal in the middle of judging; (exit code, stderr, judgments kept)."""
+    already = lines_in_store(folder, "judgments")
+    command = [sys.executable, "-m", "rlaif.cli.main", "generate"]
+    process = subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    deadline = time.monotonic() + 200
+    while lines_in_store(folder, "judgments") < already + 20:
+        assert process.poll() is None, "the run ended before it could be stopped"
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    os.kill(process.pid, how)
+    _, err = process.communicate(timeout=60)
+    return process.returncode, err, lines_in_store(folder, "judgments")
+
+
+def test_interrupted_and_killed_runs_continue(made, tmp_path):
+    """Ctrl-C, then kill -9, each in the middle of judging: nothing asked is asked again, and the end is the same set."""
+    folder = lay_out(tmp_path)
+    planned = json.loads((made[0] / "outputs/runs/road/run.json").read_text())["stages"]["judge"]["planned"]
+    code, err, kept = stop_while_judging(folder, signal.SIGINT)
+    assert code == 130
+    assert "the same command continues" in err
+    assert "Traceback" not in err
+    assert 0 < kept < planned + 1
+    samples = lines_in_store(folder, "responses")
+    if kept < planned:  # the tiny judge is quick: it may have been done before the signal arrived
+        code, _, _ = stop_while_judging(folder, signal.SIGKILL) if planned - kept > 40 else (-9, "", kept)
+        assert code == -signal.SIGKILL
+    done = rlaif(folder, "generate")
+    assert done.returncode == 0, done.stderr
+    assert lines_in_store(folder, "responses") == samples == 12 * 3
+    summary = json.loads((folder / "outputs/runs/road/run.json").read_text())
+    assert lines_in_store(folder, "judgments") == summary["stages"]["judge"]["planned"]
