@@ -1,0 +1,127 @@
+"""Training the judge.
+
+Verdicts alone teach a model of this size nothing: their gradient has to invent, at once, what a sentence shows, what a
+principle asks, and how to compare. So every stage has its own loss, put on the layer where its result is first needed,
+through heads that are thrown away at the end:
+
+    layer 2  what each sentence shows; the property asked and each negation, at the principle's closing tag
+    layer 3  what each answer has, so far and at its closing tag; the direction asked
+    layer 4  whether A and B have that property, at the principle's closing tag
+    layer 5  the verdict, there too
+    output   the verdict, after the question; the critique; the answers as language
+
+A property that is trained in one direction only invites a short cut: read the property, forget the direction. So its
+verdicts join late and weigh little, when comparing by direction is already learnt from the others.
+
+Pairs that differ in a few properties come first. Ties carry the target 0.5, so that probabilities mean something.
+"""
+
+from dataclasses import dataclass
+
+import torch.nn.functional as F  # noqa: N812 - torch's own habit
+from torch import Tensor, nn
+
+from rlaif.tiny.properties import NAMES
+from rlaif.tiny.world import seeded
+from rlaif.train.tiny.judge_data import (
+    ONE_WAY,
+    SENTENCE_NAMES,
+    JudgeBatch,
+    JudgeText,
+    Kind,
+    make_batch,
+    training_comparisons,
+)
+from rlaif.train.tiny.model import Shape, TinyLlama, next_token_loss
+
+JUDGE_SHAPE = Shape(vocabulary=2560, hidden=192, layers=6, heads=3, inner=512)
+SENTENCE_LAYER, PROPERTY_LAYER, COMPARE_LAYER, VERDICT_LAYER = 2, 3, 4, 5
+KEEP = (SENTENCE_LAYER, PROPERTY_LAYER, COMPARE_LAYER, VERDICT_LAYER)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JudgeRun:
+    """The settings of a judge training."""
+
+    steps: int
+    peak_rate: float = 1.5e-3
+    warmup_steps: int = 150
+    decay_share: float = 0.35  # of the steps: the rate falls linearly to a twentieth at the end
+    pairs: int = 4  # per step; each in both orders
+    num_wordings: int = 8
+    easy_steps: int = 1500  # the share of easy pairs falls from 1 to 0 over these
+    critique_every: int = 5
+    simple_steps: int = 1700  # until then no principle has more than one negation
+    one_way_from: int = 2400  # step at which properties trained in one direction join the directed losses
+    one_way_weight: float = 0.2
+    seed: int = 7
+
+    def rate(self, step: int) -> float:
+        if step < self.warmup_steps:
+            return self.peak_rate * (step + 1) / self.warmup_steps
+        left = (self.steps - step) / max(1.0, self.decay_share * self.steps)
+        return self.peak_rate * max(0.05, min(1.0, left))
+
+    def kind(self, step: int) -> Kind:
+        return "critique" if step % self.critique_every == self.critique_every - 1 else "verdict"
+
+    def batch(self, step: int, text: JudgeText) -> JudgeBatch:
+        kind = self.kind(step)
+        comparisons = training_comparisons(
+            step,
+            pairs=self.pairs,
+            num_wordings=self.num_wordings if kind == "verdict" else self.num_wordings // 2,
+            easy_share=max(0.0, 1.0 - step / self.easy_steps),
+            without=ONE_WAY if kind == "critique" and step < self.one_way_from else frozenset(),
+            simple=step < self.simple_steps,
+            seed=self.seed,
+        )
+        weight = self.one_way_weight if step >= self.one_way_from else 0.0
+        return make_batch(comparisons, text, kind, seeded("reasons", self.seed, step), one_way_weight=weight)
+
+
+class Heads(nn.Module):
+    """The linear readings that supervise middle layers; no part of the exported model."""
+
+    def __init__(self, hidden: int) -> None:
+        super().__init__()
+        self.sentence = nn.Linear(hidden, len(SENTENCE_NAMES))
+        self.closing = nn.Linear(hidden, len(NAMES))
+        self.principle = nn.Linear(hidden, len(NAMES) + 4)
+        self.compare = nn.Linear(hidden, 3)
+
+
+def _read(head: nn.Linear, hidden: Tensor, at: Tensor) -> Tensor:
+    rows = hidden[at].float()
+    return F.linear(F.rms_norm(rows, rows.shape[-1:]), head.weight, head.bias)
+
+
+def judge_losses(model: TinyLlama, heads: Heads, batch: JudgeBatch, text: JudgeText, kind: Kind) -> dict[str, Tensor]:
+    """Every loss of a batch, already weighted, by name. Their sum is what is minimised."""
+    hidden, kept = model(batch.packed, keep=KEEP)
+    bce, weight = F.binary_cross_entropy_with_logits, batch.weight
+    shown = _read(heads.sentence, kept[SENTENCE_LAYER], batch.sentence_at)
+    so_far = _read(heads.closing, kept[PROPERTY_LAYER], batch.sentence_at)[:, : len(SENTENCE_NAMES)]
+    asked = _read(heads.principle, kept[SENTENCE_LAYER], batch.principle_at)
+    direction = _read(heads.principle, kept[PROPERTY_LAYER], batch.principle_at)[:, len(NAMES)]
+    compare = _read(heads.compare, kept[COMPARE_LAYER], batch.principle_at)[:, :2]
+    early = _read(heads.compare, kept[VERDICT_LAYER], batch.principle_at)[:, 2]
+    losses = {
+        "sentence": 2.0 * bce(shown, batch.sentence_has),
+        "so_far": 1.0 * bce(so_far, batch.so_far_has),
+        "closing": 2.0 * bce(_read(heads.closing, kept[PROPERTY_LAYER], batch.closing_at), batch.closing_has),
+        "property": 0.3 * F.cross_entropy(asked[:, : len(NAMES)], batch.principle_property),
+        "negations": 2.0 * bce(asked[:, len(NAMES) + 1 :], batch.negations, weight[:, None]),
+        "direction": 1.0 * bce(direction, batch.principle_direction, weight),
+        "compare": 1.0 * bce(compare, batch.has),
+        "early": 0.5 * bce(early, batch.prefers_a, weight),
+    }
+    if kind == "verdict":
+        log_shares = model.logits(hidden[batch.verdict_at]).log_softmax(-1)
+        share = batch.prefers_a
+        right = share * log_shares[:, text.choice_a] + (1 - share) * log_shares[:, text.choice_b]
+        losses["verdict"] = -(weight * right).mean()
+    else:
+        losses["critique"] = 0.5 * next_token_loss(model, hidden, batch.critique_at, batch.critique_next)
+        losses["language"] = 0.1 * next_token_loss(model, hidden, batch.language_at, batch.language_next)
+    return losses

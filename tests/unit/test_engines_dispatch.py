@@ -1,0 +1,97 @@
+"""Who is asked what, and when again: the decisions of the HTTP engine, with a clock of our own."""
+
+from rlaif.engines.base import Request, Sampling
+from rlaif.engines.http_dispatch import Dispatcher, backoff
+from rlaif.records import Message
+
+
+def request(text):
+    return Request(id=text, messages=(Message("user", text),), sampling=Sampling(max_tokens=1))
+
+
+def group(name, count):
+    return [request(f"{name} " * 20 + str(n)) for n in range(count)]
+
+
+def sent(dispatcher, now=0.0):
+    found = []
+    while (one := dispatcher.next(now)) is not None:
+        found.append((one[0].number, one[1].request.id))
+    return found
+
+
+def fail(dispatcher, place, item, now, **how):
+    return dispatcher.failed(place, item, now, **{"after_s": None, "is_down": False, "is_busy": False, **how})
+
+
+def test_requests_of_one_group_go_to_one_server_and_groups_spread_over_servers():
+    dispatcher = Dispatcher(2, concurrency=4, retries=1)
+    for one in (*group("red", 4), *group("blue", 4)):
+        dispatcher.add(one)
+    by_server = {0: set(), 1: set()}
+    for number, name in sent(dispatcher):
+        by_server[number].add(name.split()[0])
+    assert sorted(map(sorted, by_server.values())) == [["blue"], ["red"]]
+
+
+def test_a_server_is_never_given_more_than_its_places():
+    dispatcher = Dispatcher(2, concurrency=3, retries=1)
+    for n in range(20):
+        dispatcher.add(request(f"{n} alone"))
+    assert len(sent(dispatcher)) == 6
+    assert [place.open for place in dispatcher.places] == [3, 3]
+
+
+def test_what_failed_goes_to_another_server_at_once_and_to_the_same_one_after_a_wait():
+    two = Dispatcher(2, concurrency=1, retries=3)
+    two.add(request("a"))
+    place, item = two.next(0.0)
+    assert fail(two, place, item, 0.0)
+    assert two.next(0.0)[0] is not place
+    one = Dispatcher(1, concurrency=1, retries=3)
+    one.add(request("a"))
+    place, item = one.next(0.0)
+    fail(one, place, item, 0.0)
+    assert one.next(0.0) is None
+    assert one.wake_at(0.0) == backoff(1)
+    assert one.next(backoff(1)) is not None
+
+
+def test_a_request_is_given_up_after_the_tries_it_is_allowed():
+    dispatcher = Dispatcher(1, concurrency=1, retries=2)
+    dispatcher.add(request("a"))
+    now, kept = 0.0, []
+    while (one := dispatcher.next(now)) is not None:
+        kept.append(fail(dispatcher, *one, now))
+        now += 100
+    assert kept == [True, True, False]
+
+
+def test_a_busy_server_rests_as_long_as_it_asked_and_is_then_asked_less_at_once():
+    dispatcher = Dispatcher(1, concurrency=8, retries=2)
+    for n in range(30):
+        dispatcher.add(request(f"{n} alone"))
+    place, item = dispatcher.next(0.0)
+    fail(dispatcher, place, item, 0.0, after_s=7.0, is_busy=True)
+    assert dispatcher.next(6.9) is None
+    assert dispatcher.wake_at(0.0) == 7.0
+    assert len(sent(dispatcher, 7.0)) == 4
+    for _ in range(40):
+        place.open += 1
+        dispatcher.answered(place)
+    assert place.limit > 7
+
+
+def test_a_server_that_is_down_gives_back_what_it_had_not_begun():
+    dispatcher = Dispatcher(2, concurrency=2, retries=2)
+    for one in group("red", 2):
+        dispatcher.add(one)
+    place, item = dispatcher.next(0.0)
+    fail(dispatcher, place, item, 0.0, is_down=True)
+    assert {number for number, _ in sent(dispatcher)} == {1 - place.number}
+
+
+def test_waits_grow_and_end_somewhere():
+    waits = [backoff(tries) for tries in range(1, 12)]
+    assert waits == sorted(waits)
+    assert waits[-1] == 16
