@@ -51,9 +51,9 @@ def serve(
         trust_remote_code=trust_remote_code,
     )
     log_file = None if verbose else log or Path(tempfile.mkdtemp(prefix="rlaif-serve-")) / "log.txt"
-    signal.signal(signal.SIGTERM, _interrupt)  # a service manager's stop ends like Ctrl-C
     server = VllmServer(settings, model, host=host, port=port, log_file=log_file, extra=context.args)
     try:
+        signal.signal(signal.SIGTERM, _interrupt)  # a service manager's stop ends like Ctrl-C
         typer.echo(f"loading {model} (log: {log_file or 'here'}) …", err=True)
         server.wait_ready()
         typer.echo(
