@@ -13,7 +13,7 @@ _DROPS_SHOWN = 10
 
 @app.command(
     epilog="Examples:  rlaif generate  ·  rlaif generate --config quickstart.yaml  ·"
-    "  rlaif generate --set judge.model=Qwen/Qwen3-8B --set name=qwen"
+    "  rlaif generate --set judge.model=Qwen/Qwen2.5-14B-Instruct"
 )
 def generate(
     config: Annotated[Path, typer.Option("--config", "-c", help="The settings file.")] = Path("rlaif.yaml"),

@@ -11,10 +11,20 @@ from pathlib import Path
 import pytest
 
 from rlaif.bundled import project_file
+from rlaif.pair_dataset import read_rows
 from rlaif.tiny.properties import properties
 
 pytestmark = pytest.mark.vllm
 
+# What the principles of constitution/small.yaml are about, and whether they want it.
+WANTED = {
+    "polite": ("polite", True),
+    "admits-doubt": ("doubt", True),
+    "gives-reasons": ("reason", True),
+    "no-flattery": ("flatters", False),
+    "no-preaching": ("moralises", False),
+    "brief": ("long", False),
+}
 SETTINGS = """
 name: road
 constitution: small
@@ -69,23 +79,18 @@ def test_load_dataset_reads_the_run_folder(made):
 
 
 def test_verdicts_follow_the_words_of_the_principle(made):
-    """Against the grammar's ground truth, which no model sees: the answer with the property of “kind” wins or loses."""
+    """Against the grammar's ground truth, which no model sees, on the pairs that differ in the property asked about."""
     folder, _ = made
-    rows = (folder / "outputs/runs/road/labels.parquet",)
-    from rlaif.pair_dataset import read_rows
-
     right = total = 0
-    for row in read_rows(rows[0]):
-        has_x, has_y = (KIND in properties(row[name]) for name in ("response_x", "response_y"))
-        verdict = next(own for own in row["principles"] if own["id"] == KIND_PRINCIPLE)
-        if has_x != has_y and verdict["probability"] is not None:
-            total += 1
-            right += (verdict["probability"] > 0.5) == has_x
-    assert total >= 5
+    for row in read_rows(folder / "outputs/runs/road/labels.parquet"):
+        verdicts = {own["id"]: own["probability"] for own in row["principles"]}
+        for principle, (name, is_wanted) in WANTED.items():
+            has_x, has_y = (name in properties(row[side]) for side in ("response_x", "response_y"))
+            if has_x != has_y:
+                total += 1
+                right += (verdicts[principle] > 0.5) == (has_x == is_wanted)
+    assert total >= 30
     assert right / total >= 0.9
-
-
-KIND, KIND_PRINCIPLE = "kind", "kind"
 
 
 def test_a_second_run_starts_no_model_and_writes_the_same_bytes(made):
@@ -119,7 +124,7 @@ def stop_while_judging(folder: Path, how: signal.Signals) -> "tuple[int, str, in
 
 
 def test_interrupted_and_killed_runs_continue(made, tmp_path):
-    """Ctrl-C, then kill -9, each in the middle of judging: nothing asked is asked again, and the end is the same set."""
+    """Ctrl-C, then kill -9, each in the middle of judging: nothing that was answered is asked again."""
     folder = lay_out(tmp_path)
     planned = json.loads((made[0] / "outputs/runs/road/run.json").read_text())["stages"]["judge"]["planned"]
     code, err, kept = stop_while_judging(folder, signal.SIGINT)
