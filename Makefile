@@ -10,6 +10,9 @@ FIND_PYTHON = for python in $(PYTHON) python3.11 python3.12 python3.13 python3; 
 # vLLM tests share one worker and come last (tests/conftest.py): two engines at once would starve each other.
 PYTEST = $(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
 
+# One target bench-NAME each.
+BENCHMARKS := prefix
+
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-run quickstart test test-fast check fmt bench bench-prefix tiny-models docs clean
 
@@ -23,7 +26,8 @@ setup-run:
 	@$(FIND_PYTHON); $$python tools/setup_env.py --venv $(VENV) run
 
 quickstart: setup-run ## from nothing to judged preference pairs, with the bundled tiny models on vLLM
-	@$(BIN)/rlaif generate --config quickstart.yaml
+	@$(BIN)/rlaif generate --config quickstart.yaml --examples 3
+	@echo; echo "The command lives in the environment just made: source $(VENV)/bin/activate"
 
 test: setup ## all tests that need no GPU, with real vLLM
 	$(PYTEST) -m "not gpu"
@@ -42,11 +46,10 @@ fmt: setup ## format, and mend what the linter can mend
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: setup ## every benchmark, one after the other
-	@set -e; for benchmark in $(sort $(wildcard benchmarks/[a-z]*.py)); do echo "== $$benchmark"; $(BIN)/python $$benchmark; done
+bench: $(BENCHMARKS:%=bench-%) ## every benchmark, one after the other
 
 bench-prefix: setup ## prompt tokens computed over those of the requests' prefix tree
-	$(BIN)/python benchmarks/prefix_tokens.py
+	$(BIN)/python -m benchmarks.prefix_tokens
 
 tiny-models: setup ## train the bundled tiny models anew (hours on two cores)
 	$(BIN)/python -m rlaif.train.tiny all

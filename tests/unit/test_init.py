@@ -69,7 +69,7 @@ def test_the_tiny_world_is_not_asked_of_real_models(small_project):
 
 def test_tiny_settings_are_the_defaults_but_for_what_they_name():
     written = yaml.safe_load(init.render_settings(init.tiny_settings()))
-    for name, block in (("engine", EngineSettings()), ("pairs", PairSettings())):
+    for name, block in (("engine", EngineSettings(dtype="float32")), ("pairs", PairSettings())):
         assert written[name] == block.model_dump(mode="json")
     required = {"constitution", "prompts", "policies", "judge"}
     for name, field in Settings.model_fields.items():
