@@ -10,7 +10,7 @@ from rlaif.feedback.generate import Models, RunResult, Templates, generate
 from rlaif.feedback.progress import Quiet
 from rlaif.records import Message, Prompt
 from rlaif.settings import JudgeSettings, PairSettings, PolicySettings, PromptSource, SamplingSettings, Settings
-from rlaif.store.journal import Store
+from rlaif.store import Store
 from rlaif.templates import load_template
 
 QUESTION = "Which response follows this principle better?"

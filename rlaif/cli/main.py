@@ -34,6 +34,7 @@ COMMANDS = {
     "constitution": "Check, show and compare constitutions.",
     "generate": "Sample answers, judge every pair, and write the preference dataset.",
     "show": "A run's figures, or one of its pairs with all verdicts.",
+    "store": "Count, check, clean and merge the stored results.",
     "serve": "Start vLLM's server for a model, with the flags this project relies on.",
     "tiny": "Measure the bundled tiny models.",
     "doctor": "What is installed, what works here, and what to type to get the rest.",

@@ -12,9 +12,7 @@ from rlaif.errors import DataError, nearest
 app = typer.Typer()
 
 
-@app.command(
-    epilog="Examples:  rlaif show quickstart  ·  rlaif show quickstart 3fa9  ·  rlaif show quickstart --json"
-)
+@app.command(epilog="Examples:  rlaif show quickstart  ·  rlaif show quickstart 3fa9  ·  rlaif show quickstart --json")
 def show(
     run: Annotated[str, typer.Argument(help="A run's name, or its folder.")],
     pair: Annotated[str | None, typer.Argument(help="A pair's id, or as much of its beginning as is unique.")] = None,

@@ -10,7 +10,7 @@ from rlaif.engines.base import Completion, Engine, Failure, ModelIdentity, Reque
 from rlaif.engines.order import prefix_order
 from rlaif.feedback.progress import Progress
 from rlaif.records import Outcome
-from rlaif.store.journal import Kind, Store
+from rlaif.store import Kind, Store
 
 Value = dict[str, Any]
 
@@ -28,10 +28,12 @@ class Session:
     """A model that is loaded when it must answer for the first time, and let go when the session ends.
 
     Stages that share a session share one load; a session whose stages find everything in the store loads nothing.
+    `wanted` gathers the store's keys that the stages rest on, by kind: what `rlaif store gc` must keep for this run.
     """
 
     def __init__(self, model: Model) -> None:
         self.model = model
+        self.wanted: dict[Kind, list[str]] = {}
         self._held = ExitStack()
         self._engine: Engine | None = None
 
@@ -55,8 +57,8 @@ class Session:
 class Asking:
     """One stage's requests. `read` turns what came back into the value to keep; `outcome` counts a value.
 
-    `is_valid` decides whether a stored value still answers the request (a cut answer does not when more tokens are
-    allowed now).
+    `is_valid` decides whether a stored value answers the request (one longer than is allowed now does not). A value
+    may lie under any of the request's `places`, its own key by default; `place` says under which one to keep it.
     """
 
     name: str
@@ -65,6 +67,8 @@ class Asking:
     read: Callable[[Completion | Failure], Value]
     outcome: Callable[[Value], Outcome]
     is_valid: Callable[[Value], bool] = lambda _value: True
+    places: Callable[[str], tuple[str, ...]] = lambda key: (key,)
+    place: Callable[[str, Value], str] = lambda key, _value: key
 
 
 def ask(asking: Asking, *, session: Session, store: Store, progress: Progress) -> dict[str, Value]:
@@ -73,8 +77,8 @@ def ask(asking: Asking, *, session: Session, store: Store, progress: Progress) -
     Failures are returned and counted but not kept: a failure says nothing about the question, and the next run
     should ask again. Everything else is kept at once, so an interruption loses only what was in flight.
     """
-    known = store.read(asking.kind)
-    values = {key: known[key] for key in asking.requests if key in known and asking.is_valid(known[key])}
+    session.wanted.setdefault(asking.kind, []).extend(place for key in asking.requests for place in asking.places(key))
+    values = stored(asking, store)
     missing = [request for key, request in asking.requests.items() if key not in values]
     with progress.stage(asking.name, total=len(asking.requests), reused=len(values)) as stage:
         for value in values.values():
@@ -83,7 +87,19 @@ def ask(asking: Asking, *, session: Session, store: Store, progress: Progress) -
             for answer in session.engine(progress).complete(prefix_order(missing)):
                 value = asking.read(answer)
                 if isinstance(answer, Completion):
-                    store.append(asking.kind, answer.request_id, value)
+                    store.append(asking.kind, asking.place(answer.request_id, value), value)
                 values[answer.request_id] = value
                 stage.advance(asking.outcome(value))
+    return values
+
+
+def stored(asking: Asking, store: Store) -> dict[str, Value]:
+    """The values that are there already, in the order of the requests."""
+    places = {key: asking.places(key) for key in asking.requests}
+    known = store.get(asking.kind, (place for all_of_one in places.values() for place in all_of_one))
+    values = {}
+    for key, all_of_one in places.items():
+        valid = [known[place] for place in all_of_one if place in known and asking.is_valid(known[place])]
+        if valid:
+            values[key] = valid[0]
     return values

@@ -14,7 +14,7 @@ from rlaif.feedback.keys import CRITIQUE_VERSION, comparison_key
 from rlaif.feedback.progress import Progress
 from rlaif.records import Critique, Outcome, Pair, Response, ResponsePair
 from rlaif.settings import JudgeSettings
-from rlaif.store.journal import Store
+from rlaif.store import Store
 from rlaif.templates import Template
 
 

@@ -16,7 +16,7 @@ from rlaif.feedback.progress import Progress
 from rlaif.feedback.sample import Sample, sample_responses
 from rlaif.records import Judgment, LabelledPair, Pair, Prompt
 from rlaif.settings import Settings
-from rlaif.store.journal import Store
+from rlaif.store import Kind, Store
 from rlaif.templates import Template
 
 
@@ -36,7 +36,8 @@ class Templates:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunResult:
-    """What a run made. `stages` count requests by how they ended; `left_out` counts answers and pairs by reason."""
+    """What a run made. `stages` count requests by how they ended; `left_out` counts answers and pairs by reason;
+    `wanted` are the keys of the store it rests on, by kind."""
 
     pairs: tuple[Pair, ...]
     labelled: tuple[LabelledPair, ...]
@@ -44,6 +45,7 @@ class RunResult:
     left_out: dict[str, int]
     unanswered: tuple[Sample, ...]
     judgments: tuple[Judgment, ...]
+    wanted: dict[Kind, list[str]]
 
 
 def generate(
@@ -58,9 +60,11 @@ def generate(
 ) -> RunResult:
     """Carry a run out. Raises EngineError or StoreError where it cannot go on; what was answered until then is kept."""
     samples: list[Sample] = []
+    wanted: dict[Kind, list[str]] = {}
     for policy, model in zip(settings.policies, models.policies, strict=True):
         with Session(model) as session:
             samples += sample_responses(prompts, policy, session=session, store=store, progress=progress)
+        _gather(wanted, session)
     pairing = pair_up(samples)
     with Session(models.judge) as session:
         judgments = judge_pairs(
@@ -93,6 +97,7 @@ def generate(
                 store=store,
                 progress=progress,
             )
+    _gather(wanted, session)
     stages = {
         "sample": count_stage(
             len(prompts) * sum(policy.samples for policy in settings.policies),
@@ -114,4 +119,10 @@ def generate(
         left_out=pairing.left_out | choice.left_out,
         unanswered=tuple(sample for sample in samples if sample.outcome in ("refused", "failed")),
         judgments=tuple(judgment for own in judgments.values() for judgment in own),
+        wanted=wanted,
     )
+
+
+def _gather(wanted: dict[Kind, list[str]], session: Session) -> None:
+    for kind, keys in session.wanted.items():
+        wanted.setdefault(kind, []).extend(keys)

@@ -18,7 +18,7 @@ from rlaif.feedback.progress import Progress
 from rlaif.numbers.pooling import choice_probability
 from rlaif.records import Judgment, Message, Outcome, Response, ResponsePair
 from rlaif.settings import JudgeSettings
-from rlaif.store.journal import Store
+from rlaif.store import Store
 from rlaif.templates import Template, render_conversation
 
 Comparison = tuple[ResponsePair, Principle, Response, Response]  # the pair, and its responses in the order shown

@@ -5,7 +5,8 @@ Left out on purpose, with the reason:
 - a principle's id, weight, tags and whether it is enabled: the judge never sees them;
 - the other principles, pairs and requests of the run: one principle per request, always;
 - a sample's `max_tokens`: an answer that ended by itself under one limit is the same under a higher one, so the limit
-  is compared on lookup (`rlaif/feedback/sample.py`);
+  is compared on lookup (`rlaif/feedback/sample.py`). An answer that was cut does depend on it, and lies under a key of
+  its own (`cut_key`);
 - the engine, batch size, machine and server: how a model is run is not part of the question. vLLM is not
   batch-invariant, so the store, not the seed, is what makes a re-run identical.
 """
@@ -34,6 +35,11 @@ def sample_key(prompt: Prompt, policy: ModelIdentity, sampling: SamplingSettings
     """The key of the `sample_index`-th answer of a policy to a prompt."""
     drawn = sampling.model_dump(mode="json", exclude={"max_tokens"})
     return digest({"sample": prompt.id, "policy": _model(policy), "sampling": drawn, "index": sample_index})
+
+
+def cut_key(key: str, max_tokens: int) -> str:
+    """The key of an answer that reached this limit before its end, where `key` is that of the whole answer."""
+    return digest({"cut": key, "max_tokens": max_tokens})
 
 
 def comparison_key(

@@ -7,6 +7,7 @@
       settings.yaml     the settings exactly as used
       constitution.yaml the constitution exactly as used, `extends` resolved
       run.json          the figures; written last, so a folder that has it is complete
+      wanted.parquet    the keys of the store it rests on: `rlaif store gc` keeps them
       timings.json      how long each stage took on this machine
       log.txt           what the models' libraries said
 
@@ -32,7 +33,8 @@ from rlaif.feedback.report import dataset_card, summarise
 from rlaif.pair_dataset import write_dataset, write_labels, write_pairs_jsonl, write_text
 from rlaif.prompt_sets import PromptSet, read_prompts
 from rlaif.settings import EngineSettings, Settings
-from rlaif.store.journal import Store
+from rlaif.store import Store
+from rlaif.store.wanted import WANTED, write_wanted
 from rlaif.templates import Template, load_template
 
 
@@ -80,6 +82,7 @@ def run(settings: Settings, inputs: Inputs, *, base: Path, progress: Progress) -
     """
     folder = run_folder(settings, base)
     folder.mkdir(parents=True, exist_ok=True)
+    (folder / WANTED).unlink(missing_ok=True)  # a run under way wants everything
     models = _models(settings, folder / "log.txt")
     with Store(base / settings.output / "store") as store:
         result = generate(
@@ -127,6 +130,7 @@ def write_run(
     complete.unlink(missing_ok=True)
     write_text(folder / "settings.yaml", write_yaml(settings.model_dump(mode="json")))
     write_text(folder / "constitution.yaml", dump_constitution(constitution))
+    write_wanted(folder, result.wanted)
     write_labels(folder / "labels.parquet", result.labelled)
     write_pairs_jsonl(folder / "pairs.jsonl", result.pairs)
     write_dataset(folder / "dataset", result.pairs, dataset_card(summary, settings, constitution))

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 from rlaif.engines.base import Completion, Failure, Request, Sampling
 from rlaif.feedback.ask import Asking, Session, Value, ask
-from rlaif.feedback.keys import sample_key
+from rlaif.feedback.keys import cut_key, sample_key
 from rlaif.feedback.progress import Progress
 from rlaif.identity import seed_from
 from rlaif.records import Outcome, Prompt, Response
 from rlaif.settings import PolicySettings
-from rlaif.store.journal import Store
+from rlaif.store import Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +39,8 @@ def sample_responses(
         read=lambda answer: _value(answer, policy.sampling.max_tokens),
         outcome=lambda value: value["outcome"],
         is_valid=lambda value: _still_answers(value, policy.sampling.max_tokens),
+        places=lambda key: (key, cut_key(key, policy.sampling.max_tokens)),
+        place=lambda key, value: cut_key(key, value["max_tokens"]) if value["finish_reason"] == "length" else key,
     )
     values = ask(asking, session=session, store=store, progress=progress)
     return [_sample(prompt, index, values[key], policy.model) for key, (prompt, index) in places.items()]

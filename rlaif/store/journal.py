@@ -1,106 +1,142 @@
-"""An append-only store of results: one folder per kind, one JSONL journal per writer, `{"key": …, "value": …}` a line.
+"""Journals: what a running process has appended and nobody has sealed yet. One file per writer and kind.
 
-A line is written whole by one `write` and never changed, so `kill -9` can at worst leave the last line of one journal
-unfinished. Such a line, and any other that cannot be read, is announced and passed over: its key counts as missing and
-is asked again. A writer always begins a journal of its own, so nothing is ever appended behind a damaged end, and
-several processes may write at once. Where two journals hold one key the journal first by name wins, on every machine.
+A line is `<CRC-32 of the rest> {"key": …, "value": …}`, written whole by one `write` and never changed. `kill -9` can
+at worst leave the last line unfinished. That line, and any other that does not fit its checksum, is a `Damage`:
+announced, and its key counts as missing. A writer always begins a journal of its own, so nothing is ever appended
+behind a damaged end.
 
-Not here: what a key depends on (`rlaif/feedback/keys.py`).
+The writer holds a file lock while it lives. An unfinished end is damage only where nobody can still be writing it.
 """
 
-import errno
 import json
 import os
-import secrets
+import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, BinaryIO, Literal, Self
+from typing import BinaryIO
+from zlib import crc32
 
-from rlaif.errors import StoreError
+import pyarrow as pa
+
 from rlaif.identity import canonical_json
+from rlaif.store.keys import checked_key
+from rlaif.store.schema import Kind, Value, schema_of, sorted_table, table_of
+from rlaif.store.shelf import PARTIAL, create_locked, locked
+from rlaif.store.writing import new_source, was_here
 
-Kind = Literal["responses", "judgments", "critiques"]
+SUFFIX = ".journal"
+_CHUNK = 20_000  # rows in Python at a time
+SILENT_S = 3600.0  # after this long without a line, a journal of another machine is taken to be finished
 
 
 @dataclass(frozen=True, slots=True)
 class Damage:
-    """A line that could not be read. Its result will be asked for again."""
+    """Bytes that could not be read. Their results will be asked for again."""
 
     path: str
-    line: int
+    offset: int | None
     reason: str
+    found: bytes = b""
 
     def __str__(self) -> str:
-        return f"{self.path}:{self.line}: {self.reason}"
+        return (
+            f"{self.path}: {self.reason}" if self.offset is None else f"{self.path}, byte {self.offset}: {self.reason}"
+        )
 
 
-@dataclass
-class Store:
-    """The results under one folder. Use as a context manager: leaving it makes what was appended durable (fsync)."""
+def encode(key: str, value: Value) -> bytes:
+    """One result as a line."""
+    body = f'{{"key":"{checked_key(key)}","value":{canonical_json(value)}}}'.encode("utf-8", "surrogatepass")
+    return b"%08x %s\n" % (crc32(body), body)
 
-    root: Path
-    damage: list[Damage] = field(default_factory=list)
-    _writers: dict[Kind, BinaryIO] = field(default_factory=dict)
 
-    def read(self, kind: Kind) -> dict[str, dict[str, Any]]:
-        """Every readable result of a kind, by key. Unreadable lines are added to `damage`."""
-        found: dict[str, dict[str, Any]] = {}
-        for path in sorted((self.root / kind).glob("*.jsonl")):
-            for key, value in self._lines(path):
-                found.setdefault(key, value)
-        return found
+def decode(line: bytes) -> tuple[str, Value]:
+    """The result in a line. ValueError says what is wrong with it."""
+    if not line.endswith(b"\n"):
+        raise ValueError("the line is unfinished")
+    if line[:9] != b"%08x " % crc32(line[9:-1]):
+        raise ValueError("the line does not fit its checksum")
+    match json.loads(line[9:-1]):
+        case {"key": str(key), "value": dict(value)}:
+            return checked_key(key), value
+    raise ValueError("the line is not a result")
 
-    def _lines(self, path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-        with path.open("rb") as journal:
-            for number, line in enumerate(journal, start=1):
-                try:
-                    if not line.endswith(b"\n"):
-                        raise ValueError("the line is unfinished")
-                    entry = json.loads(line)
-                    yield entry["key"], entry["value"]
-                except (ValueError, KeyError, TypeError) as error:
-                    self.damage.append(Damage(str(path), number, str(error)))
 
-    def append(self, kind: Kind, key: str, value: dict[str, Any]) -> None:
-        """Keep one result. It is with the operating system on return, and survives the death of this process."""
-        line = canonical_json({"key": key, "value": value}).encode("utf-8", "surrogatepass") + b"\n"
+class JournalWriter:
+    """A new journal, locked from before it has its name until it is closed."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.path = folder / f"{new_source()}{SUFFIX}"
+        partial = folder / f".{self.path.name}{PARTIAL}"
+        self._file = create_locked(partial)  # unbuffered: a result is in the kernel's hands on return
+        partial.rename(self.path)
+        self.owner, self.size = os.getpid(), 0
+
+    def write(self, lines: bytes) -> None:
+        """Append whole lines. OSError leaves the journal as it was before."""
+        left = lines
         try:
-            writer = self._writer(kind)
-            while line:  # a nearly full disk takes a part of the line, and refuses at the next write
-                line = line[writer.write(line) :]
-        except OSError as error:
-            raise self._cannot_write(error) from error
-
-    def _writer(self, kind: Kind) -> BinaryIO:
-        if kind not in self._writers:
-            folder = self.root / kind
-            folder.mkdir(parents=True, exist_ok=True)
-            name = f"{os.getpid()}-{secrets.token_hex(6)}.jsonl"
-            # Unbuffered: a result is in the kernel's hands before the next one is asked for.
-            self._writers[kind] = (folder / name).open("xb", buffering=0)
-        return self._writers[kind]
-
-    def _cannot_write(self, error: OSError) -> StoreError:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            return StoreError(
-                "the disk is full.",
-                where=str(self.root),
-                do="Make space and run the same command again: finished answers are kept, nothing is asked twice.",
-            )
-        return StoreError(f"cannot write: {error.strerror}.", where=str(self.root), do="Check the folder's rights.")
+            while left:  # a nearly full disk takes a part of the lines, and refuses at the next write
+                left = left[self._file.write(left) :]
+        except OSError:
+            self._file.truncate(self.size)
+            raise
+        self.size += len(lines)
 
     def close(self) -> None:
-        for writer in self._writers.values():
-            os.fsync(writer.fileno())
-            writer.close()
-        self._writers.clear()
+        """Make it durable and let it go."""
+        try:
+            os.fsync(self._file.fileno())
+        finally:
+            self._file.close()
 
-    def __enter__(self) -> Self:
-        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
+def is_journal(name: str) -> bool:
+    return name.endswith(SUFFIX)
+
+
+def is_elsewhere(path: Path) -> bool:
+    """Whether a writer on another machine, whose lock may not reach us, could be at work on this journal."""
+    return not was_here(path.name) and time.time() - path.stat().st_mtime < SILENT_S
+
+
+def can_grow(path: Path) -> bool:
+    """Whether somebody may still be writing to a journal. FileNotFoundError when it is gone."""
+    if is_elsewhere(path):
+        return True
+    with locked(path) as file:
+        return file is None
+
+
+def read_journal(path: Path, kind: Kind, damage: list[Damage], *, growing: bool) -> pa.Table:
+    """The readable results of a journal as a segment's rows. `growing` (`can_grow`, asked before) excuses the end."""
+    with path.open("rb") as file:
+        return journal_table(file, path, kind, damage, growing=growing)
+
+
+def journal_table(file: BinaryIO, path: Path, kind: Kind, damage: list[Damage], *, growing: bool) -> pa.Table:
+    """As `read_journal`, from an open file."""
+    source = path.name.removesuffix(SUFFIX)
+    tables = [table_of(kind, *chunk, source) for chunk in _chunks(file, path, damage, growing)]
+    return sorted_table(pa.concat_tables([schema_of(kind).empty_table(), *tables]))
+
+
+def _chunks(file: BinaryIO, path: Path, damage: list[Damage], growing: bool) -> Iterator[tuple[list[str], list[Value]]]:
+    keys: list[str] = []
+    values: list[Value] = []
+    offset = 0
+    for line in file:
+        try:
+            key, value = decode(line)
+            keys.append(key)
+            values.append(value)
+        except ValueError as error:
+            if line.endswith(b"\n") or not growing:
+                damage.append(Damage(str(path), offset, str(error), line))
+        offset += len(line)
+        if len(keys) == _CHUNK:
+            yield keys, values
+            keys, values = [], []
+    yield keys, values

@@ -12,6 +12,7 @@ import pytest
 
 from rlaif.bundled import project_file
 from rlaif.pair_dataset import read_rows
+from rlaif.store import Store
 from rlaif.tiny.properties import properties
 
 pytestmark = pytest.mark.vllm
@@ -104,23 +105,24 @@ def test_a_second_run_starts_no_model_and_writes_the_same_bytes(made):
     assert (folder / "outputs/runs/road/pairs.jsonl").read_bytes() == pairs
 
 
-def lines_in_store(folder: Path, kind: str) -> int:
-    return sum(path.read_bytes().count(b"\n") for path in (folder / f"outputs/store/{kind}").glob("*.jsonl"))
+def count_in_store(folder: Path, kind: str) -> int:
+    """How many results are kept; may be asked while another process is writing."""
+    return len(Store(folder / "outputs/store").read(kind))
 
 
 def stop_while_judging(folder: Path, how: signal.Signals) -> "tuple[int, str, int]":
     """Start a run, send it a signal in the middle of judging; (exit code, stderr, judgments kept)."""
-    already = lines_in_store(folder, "judgments")
+    already = count_in_store(folder, "judgments")
     command = [sys.executable, "-m", "rlaif.cli.main", "generate"]
     process = subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
     deadline = time.monotonic() + 200
-    while lines_in_store(folder, "judgments") < already + 20:
+    while count_in_store(folder, "judgments") < already + 20:
         assert process.poll() is None, "the run ended before it could be stopped"
         assert time.monotonic() < deadline
-        time.sleep(0.005)
+        time.sleep(0.02)
     os.kill(process.pid, how)
     _, err = process.communicate(timeout=60)
-    return process.returncode, err, lines_in_store(folder, "judgments")
+    return process.returncode, err, count_in_store(folder, "judgments")
 
 
 def test_interrupted_and_killed_runs_continue(made, tmp_path):
@@ -131,13 +133,14 @@ def test_interrupted_and_killed_runs_continue(made, tmp_path):
     assert code == 130
     assert "the same command continues" in err
     assert "Traceback" not in err
-    assert 0 < kept < planned + 1
-    samples = lines_in_store(folder, "responses")
-    if kept < planned:  # the tiny judge is quick: it may have been done before the signal arrived
-        code, _, _ = stop_while_judging(folder, signal.SIGKILL) if planned - kept > 40 else (-9, "", kept)
+    assert 20 <= kept <= planned
+    samples = count_in_store(folder, "responses")
+    if planned - kept > 60:  # the tiny judge is quick: it may have been nearly done when the signal arrived
+        code, _, after = stop_while_judging(folder, signal.SIGKILL)
         assert code == -signal.SIGKILL
+        assert after >= kept + 20
     done = rlaif(folder, "generate")
     assert done.returncode == 0, done.stderr
-    assert lines_in_store(folder, "responses") == samples == 12 * 3
+    assert count_in_store(folder, "responses") == samples == 12 * 3
     summary = json.loads((folder / "outputs/runs/road/run.json").read_text())
-    assert lines_in_store(folder, "judgments") == summary["stages"]["judge"]["planned"]
+    assert count_in_store(folder, "judgments") == summary["stages"]["judge"]["planned"]

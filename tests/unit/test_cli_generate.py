@@ -68,6 +68,7 @@ def test_generate_writes_the_run_and_says_what_it_made(project, rlaif):
         "run.json",
         "settings.yaml",
         "timings.json",
+        "wanted.parquet",
     }
     assert (
         len((folder / "pairs.jsonl").read_text().splitlines()) == json.loads((folder / "run.json").read_text())["pairs"]
@@ -97,6 +98,25 @@ def test_the_settings_saved_with_the_run_are_the_ones_used(project, rlaif):
     code, _, _ = rlaif("generate", "--config", "again.yaml")
     assert code == 0
     assert (project / "outputs/runs/test/pairs.jsonl").read_bytes() == before
+
+
+def test_gc_keeps_what_a_run_wants_and_removes_the_rest(project, rlaif):
+    rlaif("generate")
+    pairs = (project / "outputs/runs/test/pairs.jsonl").read_bytes()
+    text = (project / "constitution.yaml").read_text()
+    (project / "constitution.yaml").write_text(text.replace("is plain.", "is short."))
+    rlaif("generate")
+    code, out, err = rlaif("store", "gc", "--json")
+    assert code == 0, err
+    removed = {row["kind"]: row["unwanted"] for row in json.loads(out)}
+    assert removed["judgments"] == 72  # those under the principle that was edited away
+    assert removed["responses"] == 0
+    code, _, err = rlaif("generate")
+    assert "144 from the store" in err
+    (project / "constitution.yaml").write_text(text)
+    code, _, err = rlaif("generate")
+    assert "72 from the store" in err
+    assert (project / "outputs/runs/test/pairs.jsonl").read_bytes() == pairs
 
 
 def test_json_is_one_object_on_stdout(project, rlaif):

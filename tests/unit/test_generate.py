@@ -115,8 +115,12 @@ def test_raising_the_limit_keeps_answers_that_ended_by_themselves(road):
     first = road.run(settings(policies=policy(20)), constitution(), prompts(10))
     cut = first.stages["sample"].outcomes["truncated"]
     assert 0 < cut < 40
-    road.run(settings(policies=policy(40)), constitution(), prompts(10))
+    raised = road.run(settings(policies=policy(40)), constitution(), prompts(10))
     assert road.count("policy", verdicts=False) == cut
+    for limit, result in ((40, raised), (20, first), (40, raised)):  # cut and whole answers are kept side by side
+        again = road.run(settings(policies=policy(limit)), constitution(), prompts(10))
+        assert road.count("policy", verdicts=False) == 0
+        assert again.labelled == result.labelled
 
 
 def test_every_request_is_counted_under_faults(tmp_path):

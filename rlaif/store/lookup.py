@@ -1,0 +1,116 @@
+"""Joins between a wish and the store, in DuckDB: out of core, with a limit on memory, spilling beside it.
+
+The wish and the answer lie in DuckDB's own tables, so a join can be done again from the start when a file it was to
+read has just been merged into another one.
+"""
+
+import os
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from rlaif.store.keys import Keys, as_fixed, key_batches
+from rlaif.store.schema import Kind, columns_of, schema_of
+from rlaif.store.writing import in_child
+
+BATCH = 65_536
+_TRIES = 8
+
+Files = Callable[[], Sequence[Path]]  # the files with a kind's results, listed anew at each call
+
+
+class Joins:
+    """A DuckDB that is started when it is first needed, and given to one lookup at a time."""
+
+    def __init__(self, memory_limit: str, spill: Path) -> None:
+        self._memory_limit, self._spill = memory_limit, spill
+        self._database: Any = None
+        self._owner = 0
+
+    @contextmanager
+    def open(self) -> Iterator[Any]:
+        """A connection with tables of its own."""
+        if self._database is None or in_child(self._owner):  # DuckDB's threads do not live on in a fork
+            settings: dict[str, Any] = {"memory_limit": self._memory_limit, "temp_directory": str(self._spill)}
+            settings["preserve_insertion_order"] = "false"  # or every join would hold its rows back to keep their order
+            self._database, self._owner = duckdb.connect(config=settings), os.getpid()
+        with self._database.cursor() as connection:
+            yield connection
+
+    def close(self) -> None:
+        if self._database is not None and not in_child(self._owner):
+            self._database.close()
+        self._database = None
+
+
+def load_wish(connection: Any, keys: Keys) -> None:
+    """The keys as DuckDB's table `wish`, chunk by chunk."""
+    connection.execute("CREATE TEMP TABLE wish (key BLOB)")
+    for batch in key_batches(keys):
+        connection.register("incoming", pa.table(batch))
+        connection.execute("INSERT INTO wish FROM incoming")
+
+
+def rows_of(connection: Any, files: Files, kind: Kind, query: str) -> Iterator[pa.RecordBatch]:
+    """The answer to a query over `stored` (the files' rows; several may have one key) and `wish`."""
+    for left in reversed(range(_TRIES)):
+        try:
+            select_from(connection, files(), kind)
+            connection.execute(f"CREATE OR REPLACE TEMP TABLE answer AS {query}")
+            break
+        except (duckdb.IOException, FileNotFoundError):
+            if not left:
+                raise
+    yield from stream(connection, "FROM answer")
+
+
+def select_from(connection: Any, files: Sequence[Path], kind: Kind) -> None:
+    """`stored` as a view of these files."""
+    if files:
+        names = ", ".join("'" + literal(path).replace("'", "''") + "'" for path in files)
+        source = f"read_parquet([{names}], union_by_name = true)"
+    else:
+        columns = ["key BLOB", "source VARCHAR"]
+        columns += [f"{name} {_SQL_TYPES[of_type]}" for name, of_type in columns_of(kind).items()] + ["value VARCHAR"]
+        source = "(SELECT " + ", ".join(f"NULL::{c.split()[1]} AS {c.split()[0]}" for c in columns) + " WHERE false)"
+    connection.execute(f"CREATE OR REPLACE TEMP VIEW stored AS SELECT * FROM {source}")  # noqa: S608 - our own names and quoted paths
+
+
+_SQL_TYPES = {pa.float64(): "DOUBLE", pa.int64(): "BIGINT", pa.string(): "VARCHAR"}
+
+
+def literal(path: Path) -> str:
+    """A path that DuckDB does not take for a pattern, whatever is in its name."""
+    return re.sub(r"([\[*?])", r"[\1]", str(path.absolute()))
+
+
+def stream(connection: Any, query: str) -> Iterator[pa.RecordBatch]:
+    """A query's rows as Arrow, a batch at a time."""
+    relation = connection.sql(query)
+    reader = getattr(relation, "to_arrow_reader", None) or relation.fetch_arrow_reader
+    yield from reader(BATCH)
+
+
+def with_types(batch: pa.RecordBatch, kind: Kind) -> pa.RecordBatch:
+    """A batch of DuckDB's with the columns and types of a segment."""
+    schema = schema_of(kind)
+    arrays = []
+    for field in schema:
+        if field.name not in batch.schema.names:  # no file had this column yet
+            arrays.append(pa.nulls(batch.num_rows, field.type))
+        else:
+            column = batch.column(field.name)
+            arrays.append(as_fixed(column) if field.name == "key" else column.cast(field.type))
+    return pa.record_batch(arrays, schema=schema)
+
+
+MISSING = "SELECT key FROM wish ANTI JOIN stored USING (key)"
+FOUND = "SELECT stored.* FROM stored SEMI JOIN wish USING (key)"
+_FIRST = "QUALIFY row_number() OVER (PARTITION BY key ORDER BY source) = 1"
+FIRST_FOUND = f"{FOUND} {_FIRST}"
+FIRST_OF_ALL = f"FROM stored {_FIRST}"

@@ -1,0 +1,188 @@
+"""What keeps a store small and sound: counting what is there, checking all of it, merging small segments.
+
+Nothing here changes what a lookup answers.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from rlaif.errors import StoreError
+from rlaif.store import journal, lookup, segments
+from rlaif.store.journal import Damage
+from rlaif.store.keys import as_fixed
+from rlaif.store.schema import Kind
+from rlaif.store.sealing import seal
+from rlaif.store.shelf import LocalShelf, hold
+from rlaif.store.store import Store
+
+FULL_ROWS = 2_000_000  # a segment this large is not merged any more
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KindStats:
+    """What lies there of one kind. Rows are counted as they lie: a key that two writers appended counts twice."""
+
+    kind: Kind
+    rows: int
+    segments: int
+    segment_bytes: int
+    journals: int
+    journals_growing: int
+    journal_bytes: int
+    unreadable: int
+    set_aside: int
+
+
+def stats(store: Store) -> list[KindStats]:
+    """The figures of every kind. Journals are counted by their lines, segments by what they say of themselves."""
+    return [_stats(store, kind) for kind in store.kinds()]
+
+
+def _stats(store: Store, kind: Kind) -> KindStats:
+    sealed, journals = store.segment_sizes(kind), store.journal_paths(kind)
+    rows = [_num_rows(store, name) for name in sealed]
+    lines = [_count_lines(path) for path in journals]
+    return KindStats(
+        kind=kind,
+        rows=sum(count or 0 for count in rows) + sum(lines),
+        segments=len(sealed),
+        segment_bytes=sum(sealed.values()),
+        journals=len(journals),
+        journals_growing=sum(journal.can_grow(path) for path in journals),
+        journal_bytes=sum(path.stat().st_size for path in journals),
+        unreadable=rows.count(None),
+        set_aside=sum(name.endswith(".json") for name in store.shelf.sizes(f"{kind}/damaged")),
+    )
+
+
+def _num_rows(store: Store, name: str) -> int | None:
+    """The rows of a segment as its end says; None where that cannot be read."""
+    try:
+        return int(pq.read_metadata(store.shelf.local(name)).num_rows)
+    except (OSError, pa.ArrowInvalid):
+        return None
+
+
+def _count_lines(path: Path) -> int:
+    with path.open("rb") as file:
+        return sum(block.count(b"\n") for block in iter(lambda: file.read(2**20), b""))
+
+
+@dataclass
+class Verdict:
+    """What a check of everything found."""
+
+    segments: int = 0
+    journals: int = 0
+    rows: int = 0
+    damage: list[Damage] = field(default_factory=list)
+
+
+def verify(store: Store) -> Verdict:
+    """Read every byte: checksums, columns and order of segments, checksums of journal lines. Changes nothing."""
+    verdict = Verdict()
+    for kind in store.kinds():
+        for name in store.segment_sizes(kind):
+            with suppress(FileNotFoundError):  # merged since it was listed
+                _verify_segment(store, kind, name, verdict)
+        for path in store.journal_paths(kind):
+            with suppress(FileNotFoundError):  # sealed since it was listed
+                growing = journal.can_grow(path)
+                verdict.rows += journal.read_journal(path, kind, verdict.damage, growing=growing).num_rows
+                verdict.journals += 1
+    return verdict
+
+
+def _verify_segment(store: Store, kind: Kind, name: str, verdict: Verdict) -> None:
+    path = store.shelf.local(name)
+    fault = segments.fault_of(path, name)
+    if not fault:
+        segments.check_columns(path, kind)
+        fault = segments.disorder_of(path)
+        verdict.rows += pq.read_metadata(path).num_rows
+    verdict.segments += 1
+    if fault:
+        verdict.damage.append(Damage(f"{store.shelf.root}/{name}", None, fault))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Merged:
+    """Segments of one kind before and after a compaction."""
+
+    kind: Kind
+    before: int
+    after: int
+    bytes_before: int
+    bytes_after: int
+
+
+def compact(store: Store, *, full_rows: int = FULL_ROWS) -> list[Merged]:
+    """Seal what can be sealed, and merge small segments into few large ones."""
+    with alone(store):
+        return [_compact(store, kind, full_rows) for kind in store.kinds()]
+
+
+def _compact(store: Store, kind: Kind, full_rows: int) -> Merged:
+    seal(store.shelf, kind)
+    before = store.segment_sizes(kind)
+    small = {
+        name: path for name, path in store.sound_segments(kind).items() if pq.read_metadata(path).num_rows < full_rows
+    }
+    if len(small) > 1:
+        with store.joins.open() as connection:
+            lookup.select_from(connection, list(small.values()), kind)
+            rows = lookup.stream(connection, "FROM stored ORDER BY key, source")
+            replace(
+                store, kind, list(small), first_of_each(lookup.with_types(batch, kind) for batch in rows), full_rows
+            )
+    after = store.segment_sizes(kind)
+    return Merged(
+        kind=kind,
+        before=len(before),
+        after=len(after),
+        bytes_before=sum(before.values()),
+        bytes_after=sum(after.values()),
+    )
+
+
+def replace(store: Store, kind: Kind, old: list[str], rows: Iterator[pa.RecordBatch], full_rows: int) -> None:
+    """Write sorted rows as new segments, and only then remove the old ones."""
+    new = set()
+    for first in rows:
+        piece = chain([first], islice(rows, max(1, full_rows // lookup.BATCH) - 1))
+        new.add(segments.write_segment(store.shelf, kind, piece))
+    for name in old:
+        if name not in new:
+            store.shelf.remove(name)
+
+
+def first_of_each(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Rows sorted by key and writer, without those whose key was there already."""
+    last: Any = None
+    for batch in batches:
+        if batch.num_rows:
+            keys = as_fixed(batch.column("key"))
+            is_first = pa.array([last is None or keys[0].as_py() != last])
+            is_new = pc.not_equal(keys.slice(1), keys.slice(0, len(keys) - 1))
+            yield batch.filter(pa.concat_arrays([is_first, is_new]))
+            last = keys[-1].as_py()
+
+
+@contextmanager
+def alone(store: Store) -> Iterator[None]:
+    """Keep two compactions or collections of one local store apart. (On an object store, run one at a time.)"""
+    if not isinstance(store.shelf, LocalShelf) or not store.shelf.path.is_dir():
+        yield
+        return
+    with (store.shelf.path / ".upkeep.lock").open("wb") as file:
+        if hold(file) is False:
+            raise StoreError("another compaction or collection is at work.", where=store.shelf.root, do="Wait for it.")
+        yield
