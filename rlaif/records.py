@@ -15,6 +15,8 @@ Role = Literal["system", "user", "assistant"]
 Outcome = Literal["ok", "tie", "abstained", "unparsed", "truncated", "refused", "failed"]
 OUTCOMES: tuple[Outcome, ...] = ("ok", "tie", "abstained", "unparsed", "truncated", "refused", "failed")
 
+TIE_WIDTH = 0.05  # a probability this near to 0.5 names no answer
+
 
 @dataclass(frozen=True, slots=True)
 class Message:
@@ -133,10 +135,19 @@ class PrincipleVerdict:
 
     @property
     def is_order_decided(self) -> bool:
-        """True when the two orders name different answers: the position, not the principle, made the verdict."""
+        """True when the two orders name different answers: the position, not the principle, made the verdict.
+
+        An order that gives between 0.45 and 0.55 names neither, so noise around a tie does not count as an effect.
+        """
         if self.shown_first is None or self.shown_second is None:
             return False
-        return (self.shown_first - 0.5) * (self.shown_second - 0.5) < 0
+        leans = (self.shown_first - 0.5, self.shown_second - 0.5)
+        return leans[0] * leans[1] < 0 and min(abs(lean) for lean in leans) > TIE_WIDTH
+
+    @property
+    def is_near_tie(self) -> bool:
+        """True when both orders together give between 0.45 and 0.55: by this principle the answers are alike."""
+        return self.probability is not None and abs(self.probability - 0.5) <= TIE_WIDTH
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,10 +55,10 @@ def generate(
     if as_json:
         typer.echo(json.dumps(summary, ensure_ascii=False))
     else:
-        _print(summary, folder, config, examples)
+        _print(summary, folder, config, base / settings.constitution, examples)
 
 
-def _print(summary: dict[str, Any], folder: Path, config: Path, examples: int) -> None:
+def _print(summary: dict[str, Any], folder: Path, config: Path, constitution: Path, examples: int) -> None:
     from rich.console import Console
     from rich.text import Text
 
@@ -69,7 +69,11 @@ def _print(summary: dict[str, Any], folder: Path, config: Path, examples: int) -
     console.print(figures(summary))
     for row in first_pairs(folder, examples):
         console.print(pair_view(row))
-    console.print(Text(_next_steps(summary, _short(folder), _short(config))), soft_wrap=True, highlight=False)
+    console.print(
+        Text(_next_steps(summary["name"], _short(folder), _short(config), _short(constitution))),
+        soft_wrap=True,
+        highlight=False,
+    )
 
 
 def _short(path: Path) -> Path:
@@ -78,16 +82,19 @@ def _short(path: Path) -> Path:
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
-def _next_steps(summary: dict[str, Any], folder: Path, config: Path) -> str:
+def _next_steps(name: str, folder: Path, config: Path, constitution: Path) -> str:
+    dataset = f"datasets.load_dataset({str(folder / 'dataset')!r})"
     return "\n".join(
         [
-            f"Dataset: {folder}/dataset   (datasets.load_dataset({str(folder / 'dataset')!r}))",
+            f"Dataset: {folder}/dataset",
             "",
             "What next:",
-            f"  rlaif show {summary['name']} --pairs 5        look at pairs; add a pair's id for all of its verdicts",
-            f"  edit {folder.parent.parent.parent / 'constitution'}, then rlaif generate --config {config}",
-            "                                      only what the edit changed is judged again",
+            f"  rlaif show {name} --pairs 5      look at pairs; with a pair's id, at all of its verdicts",
+            f"  edit {constitution}, then rlaif generate --config {config}",
+            "                                  only what the edit changed is judged again",
+            f"  {dataset}",
+            "                                  train on it: TRL's DPO and reward trainers take it as it is",
             "  rlaif generate --set judge.model=MODEL --set 'policies=[{model: MODEL}]' --set name=real",
-            "                                      the same with real models",
+            "                                  the same with real models; README.md names some",
         ]
     )

@@ -47,12 +47,15 @@ class StageLine:
     started: float = field(default_factory=time.monotonic)
     outcomes: Counter[Outcome] = field(default_factory=Counter)
     done: int = 0
+    first_answer: float | None = None
     task: TaskID | None = None
     printed: float = field(default_factory=time.monotonic)
 
     def advance(self, outcome: Outcome) -> None:
         self.outcomes[outcome] += 1
         self.done += 1
+        if self.done > self.reused and self.first_answer is None:
+            self.first_answer = self.printed = time.monotonic()
         if self.bars is not None and self.task is not None:
             self.bars.update(self.task, completed=max(0, self.done - self.reused), counts=self.counts())
         elif time.monotonic() - self.printed > _PLAIN_EVERY_S:
@@ -66,9 +69,11 @@ class StageLine:
         return ", ".join(parts)
 
     def plain(self) -> str:
-        seconds = time.monotonic() - self.started
-        asked = self.done - self.reused
-        rate = asked / seconds if seconds > 0 else 0.0
+        """The line in words. The rate counts from the first answer, so that loading a model does not blur it."""
+        now = time.monotonic()
+        asked, seconds = self.done - self.reused, now - self.started
+        working = now - (self.first_answer or now)
+        rate = asked / working if working > 0 else 0.0
         left = f", {(self.total - self.done) / rate:,.0f} s left" if rate and self.done < self.total else ""
         pace = f", {rate:,.0f}/s, {seconds:,.1f} s" if asked else ""
         return f"{self.name}: {self.done:,}/{self.total:,}{pace}{left} ({self.counts() or 'nothing to do'})"

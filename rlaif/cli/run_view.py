@@ -25,7 +25,7 @@ def figures(summary: dict[str, Any]) -> RenderableType:
     return Group(
         Text(f"Run {summary['name']}: how every request ended", style="bold"),
         _stages(summary),
-        Text("Principles: in how many judged pairs the order decided, and their part in the dataset", style="bold"),
+        Text("Principles: where the answers were alike, where the order decided, part in the labels", "bold"),
         _principles(summary),
         _pairs(summary),
     )
@@ -47,15 +47,15 @@ def _stages(summary: dict[str, Any]) -> Table:
 def _principles(summary: dict[str, Any]) -> Table:
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("principle", no_wrap=True)
-    for name in ("weight", "judged", "order decided", "leads", "against"):
+    for name in ("weight", "judged", "alike", "order decided", "leads", "against"):
         table.add_column(name, justify="right", no_wrap=True)
     for row in summary["principles"]:
-        share = row["order_decided_share"]
+        shares = [row["near_tie_share"], row["order_decided_share"]]
         table.add_row(
             row["id"],
             f"{row['weight']:g}",
             f"{row['judged_pairs']:,}",
-            "–" if share is None else f"{share:.1%}",
+            *("–" if share is None else f"{share:.1%}" for share in shares),
             f"{row['leads_pairs']:,}",
             f"{row['against_pairs']:,}",
         )

@@ -37,16 +37,18 @@ def summarise(result: RunResult, settings: Settings, constitution: Constitution,
 
 
 def _principles(result: RunResult, constitution: Constitution) -> list[dict[str, Any]]:
-    """Each principle's part: how often it was heard, how often the order and not the principle made its verdict, how
-    much probability the judge put outside the choices, and how often it leads the label of a dataset pair."""
+    """Each principle's part: how often it was heard, found the answers alike, was overruled by their order, and leads
+    or opposes the label of a dataset pair; and how much probability the judge put outside the choices."""
     leading = Counter(deciding_principle(pair) for pair in result.pairs)
     against = Counter(name for pair in result.pairs for name, share in pair.shares.items() if share < 0)
     heard: Counter[str] = Counter()
     decided: Counter[str] = Counter()
+    near_ties: Counter[str] = Counter()
     for label in result.labelled:
         for verdict in label.verdicts:
             heard[verdict.principle_id] += verdict.probability is not None
             decided[verdict.principle_id] += verdict.is_order_decided
+            near_ties[verdict.principle_id] += verdict.is_near_tie and not verdict.is_order_decided
     uncovered: dict[str, list[float]] = {}
     for judgment in result.judgments:
         if judgment.uncovered is not None:
@@ -56,6 +58,8 @@ def _principles(result: RunResult, constitution: Constitution) -> list[dict[str,
             "id": principle.id,
             "weight": principle.weight,
             "judged_pairs": heard[principle.id],
+            "near_ties": near_ties[principle.id],
+            "near_tie_share": near_ties[principle.id] / heard[principle.id] if heard[principle.id] else None,
             "order_decided": decided[principle.id],
             "order_decided_share": decided[principle.id] / heard[principle.id] if heard[principle.id] else None,
             "mean_uncovered": fmean(uncovered[principle.id]) if principle.id in uncovered else None,
@@ -115,18 +119,19 @@ def _principle_table(summary: dict[str, Any], constitution: Constitution) -> lis
     lines = [
         "## Principles",
         "",
-        "Every pair was judged under each principle in both orders, and the two averaged. `order decided` is the share"
-        " of pairs in which the two orders named different answers.",
+        "Every pair was judged under each principle in both orders, and the two averaged. `alike`: the share of pairs"
+        " between 0.45 and 0.55. `order decided`: the share in which the two orders named different answers.",
         "",
-        "| principle | weight | order decided | leads | speaks against | text |",
-        "|---|---|---|---|---|---|",
+        "| principle | weight | pairs | alike | order decided | leads | speaks against | text |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for row in summary["principles"]:
-        share = row["order_decided_share"]
-        shown = "–" if share is None else f"{share:.1%} of {row['judged_pairs']}"
+        shares = [row["near_tie_share"], row["order_decided_share"]]
+        alike, decided = ("–" if share is None else f"{share:.1%}" for share in shares)
         text = " ".join(texts[row["id"]].split()).replace("|", "\\|")
         lines.append(
-            f"| {row['id']} | {row['weight']:g} | {shown} | {row['leads_pairs']} | {row['against_pairs']} | {text} |"
+            f"| {row['id']} | {row['weight']:g} | {row['judged_pairs']} | {alike} | {decided} |"
+            f" {row['leads_pairs']} | {row['against_pairs']} | {text} |"
         )
     return lines
 
