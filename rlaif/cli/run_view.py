@@ -25,7 +25,7 @@ def figures(summary: dict[str, Any]) -> RenderableType:
     return Group(
         Text(f"Run {summary['name']}: how every request ended", style="bold"),
         _stages(summary),
-        Text("Principles: where the answers were alike, where the order decided, part in the labels", "bold"),
+        Text("Principles: where answers were alike or their order decided, and part in labels", "bold"),
         _principles(summary),
         _pairs(summary),
     )

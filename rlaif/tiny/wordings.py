@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from random import Random
 from typing import Literal
 
+from rlaif.tiny import topics
 from rlaif.tiny.phrases import PHRASES
 from rlaif.tiny.properties import NAMES
 
 Split = Literal["train", "frame", "phrase", "composition"]
 PREFER, AVOID = 1, -1
-HELD_OUT_COMPOSITIONS = frozenset({("rude", PREFER), ("certain", PREFER), ("example", AVOID), ("asks", AVOID)})
+HELD_OUT_COMPOSITIONS = frozenset({("rude", PREFER), ("certain", PREFER), ("example", AVOID)})
 GENERIC_QUESTION = "Which response follows this principle better?"
 
 # Slots: has "is polite", base "be polite", ing "being polite", plural "are polite", not "is not polite".
@@ -115,7 +116,7 @@ class Wording:
 
     text: str
     question: str
-    property: str
+    property: str  # empty: about something that is no property, see `write_unrelated`
     direction: int  # PREFER or AVOID, after double negatives are resolved
     split: Split
     negations: tuple[bool, bool, bool] = (False, False, False)  # see `negations_of`
@@ -190,6 +191,56 @@ def _draw_wording(rng: Random, split: Split, name: str, direction: int) -> Wordi
     frame = rng.choice(frames[said])
     negations = negations_of(frame, lacks=lacks)
     return Wording(_sentence(frame, phrase), _question(rng, said, phrase), name, direction, split, negations)
+
+
+_SAYING: tuple[str, ...] = (
+    *("mention", "describe", "name", "speak of", "talk about", "begin with", "end with", "be about", "contain"),
+    *("include", "use", "offer", "show", "give", "state", "care about", "explain", "bring", "ask for", "say"),
+)
+_LACKING = ("lack", "leave out", "be free of", "be without")
+_ALL_PHRASES = tuple(
+    phrase
+    for phrases in PHRASES.values()
+    for phrase in (*phrases.has, *phrases.has_held_out, *phrases.lacks, *phrases.lacks_held_out)
+)
+_LOOKING = ("blue", "green", "old", "heavy", "sweet", "warm", "dry", "wide", "clean", "thin", "grey", "small", "fresh")
+
+
+def write_unrelated(rng: Random, *, simple: bool = False) -> Wording:
+    """A principle about a thing of the town, or of no sense at all: it has a direction, and no property of ours.
+
+    Its only use is to teach that directions are read from the frame alone, whatever the words in it are about. So half
+    of these phrases are words of all properties' phrases, drawn without order.
+    """
+    direction = rng.choice((PREFER, AVOID))
+    lacks = rng.random() < 0.2 and not (simple and direction == PREFER)  # preferring by a lack takes two negations
+    phrase = _nonsense(rng, lacks=lacks) if rng.random() < 0.5 else _thing(rng, lacks=lacks)
+    said = -direction if lacks else direction
+    while True:
+        frame = rng.choice(FRAMES[said])
+        negations = negations_of(frame, lacks=lacks)
+        if sum(negations) < (2 if simple else 3):
+            return Wording(_sentence(frame, phrase), _question(rng, said, phrase), "", direction, "train", negations)
+
+
+def _nonsense(rng: Random, *, lacks: bool) -> str:
+    """A verb and two or three words of any property's phrases, drawn again if it begins like a phrase with a sense."""
+    while True:
+        first = rng.choice(_LACKING) if lacks else rng.choice(_ALL_PHRASES).split()[0]
+        rest = [rng.choice(rng.choice(_ALL_PHRASES).split()) for _ in range(rng.randint(2, 3))]
+        phrase = " ".join((first, *rest))
+        if not phrase.startswith(_ALL_PHRASES) and not {"not", "never"} & set(rest):
+            return phrase
+
+
+def _thing(rng: Random, *, lacks: bool) -> str:
+    craft = rng.choice(topics.CRAFTS)
+    things = (rng.choice(craft.objects), rng.choice(craft.objects), rng.choice(topics.EVENTS))
+    thing = rng.choice((*(f"the {thing}" for thing in things), rng.choice(topics.PLACES), rng.choice(topics.PEOPLE)))
+    phrase = f"{rng.choice(_LACKING if lacks else _SAYING)} {thing}"
+    if not lacks and rng.random() < 0.2:
+        phrase = f"be {rng.choice(_LOOKING)}"
+    return phrase
 
 
 def _draw_composition(rng: Random, *, held_out: bool) -> tuple[str, int]:

@@ -17,6 +17,7 @@ from rlaif.tiny.wordings import (
     HELD_OUT_COMPOSITIONS,
     PREFER,
     bend,
+    write_unrelated,
     write_wording,
 )
 from rlaif.tiny.world import seeded
@@ -90,6 +91,28 @@ def test_a_double_negative_means_what_it_says():
     lacking = [w.text for w in found if "lacks a reason" in w.text]
     assert "Avoid the response that lacks a reason." in lacking
     assert "Prefer the response that lacks a reason." not in lacking
+
+
+def test_an_even_number_of_negations_prefers():
+    rng = seeded("parity")
+    for wording in [*wordings("train"), *wordings("frame"), *(write_unrelated(rng) for _ in range(2000))]:
+        assert (sum(wording.negations) % 2 == 0) == (wording.direction == PREFER), wording.text
+
+
+def test_simple_wordings_negate_at_most_once():
+    rng = seeded("simple")
+    for write in (write_wording, write_unrelated):
+        assert all(sum(write(rng, simple=True).negations) < 2 for _ in range(1000))
+
+
+def test_principles_about_other_things_are_about_no_property():
+    rng = seeded("unrelated")
+    frames = [frame for direction in (PREFER, AVOID) for frame in FRAMES[direction]]
+    phrases = [bend(phrase) for p in PHRASES.values() for phrase in (*p.has, *p.has_held_out)]
+    ours = {frame.format(**phrase).lower() for frame in frames for phrase in phrases}
+    for wording in (write_unrelated(rng) for _ in range(2000)):
+        assert not wording.property
+        assert wording.text.lower() not in ours
 
 
 @pytest.mark.parametrize(("a", "b", "direction", "winner"), [

@@ -14,7 +14,7 @@ from rlaif.train.tiny.measuring import as_text, measure
 from rlaif.train.tiny.policy import PolicyRun
 from rlaif.train.tiny.prompt_set import write_prompt_set
 
-JUDGE_STEPS, POLICY_STEPS = 6000, 1000
+JUDGE_STEPS, POLICY_STEPS = 4500, 1000
 
 
 def arguments() -> argparse.Namespace:
@@ -36,7 +36,7 @@ def arguments() -> argparse.Namespace:
     for one in (command("measure", "Print the figures of the shipped models."), everything):
         one.add_argument("--json", action="store_true", help="print JSON instead of text")
         one.add_argument("--write", action="store_true", help="keep the figures beside the weights")
-        one.add_argument("--count", type=int, default=300, help="comparisons per kind of wording")
+        one.add_argument("--count", type=int, default=200, help="comparisons per kind of wording")
         one.add_argument("--prompts", type=int, default=250, help="prompts of the policy, 4 answers each")
         one.add_argument("--seed", type=int, default=2024)
     return parser.parse_args()

@@ -8,16 +8,19 @@ through heads that are thrown away at the end:
     layer 3  what each answer has, so far and at its closing tag; the direction asked
     layer 4  whether A and B have that property, at the principle's closing tag
     layer 5  the verdict, there too
+    4 and 5  in a critique that has just named a response: the property to speak of, whether the response has it
     output   the verdict, after the question; the critique; the answers as language
 
 A property that is trained in one direction only invites a short cut: read the property, forget the direction. So its
-verdicts join late and weigh little, when comparing by direction is already learnt from the others.
+verdicts are not trained, only whether an answer has it, and late critiques. And principles about other things, or of
+words without sense, are read for their direction alone: so a direction is not bound to our properties' words.
 
 Pairs that differ in a few properties come first. Ties carry the target 0.5, so that probabilities mean something.
 """
 
 from dataclasses import dataclass
 
+import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own habit
 from torch import Tensor, nn
 
@@ -46,14 +49,14 @@ class JudgeRun:
     steps: int
     peak_rate: float = 1.5e-3
     warmup_steps: int = 150
-    decay_share: float = 0.35  # of the steps: the rate falls linearly to a twentieth at the end
+    decay_share: float = 0.43  # of the steps: the rate falls linearly to a twentieth at the end
     pairs: int = 4  # per step; each in both orders
-    num_wordings: int = 8
+    num_wordings: int = 6
+    num_unrelated: int = 3  # principles about something else, for their direction only
     easy_steps: int = 1500  # the share of easy pairs falls from 1 to 0 over these
-    critique_every: int = 5
+    critique_every: int = 3
     simple_steps: int = 1700  # until then no principle has more than one negation
-    one_way_from: int = 2400  # step at which properties trained in one direction join the directed losses
-    one_way_weight: float = 0.2
+    one_way_from: int = 2600  # step from which critiques are also about properties trained in one direction
     seed: int = 7
 
     def rate(self, step: int) -> float:
@@ -70,14 +73,14 @@ class JudgeRun:
         comparisons = training_comparisons(
             step,
             pairs=self.pairs,
-            num_wordings=self.num_wordings if kind == "verdict" else self.num_wordings // 2,
+            num_wordings=self.num_wordings if kind == "verdict" else 4,
+            num_unrelated=self.num_unrelated if kind == "verdict" else 0,
             easy_share=max(0.0, 1.0 - step / self.easy_steps),
             without=ONE_WAY if kind == "critique" and step < self.one_way_from else frozenset(),
             simple=step < self.simple_steps,
             seed=self.seed,
         )
-        weight = self.one_way_weight if step >= self.one_way_from else 0.0
-        return make_batch(comparisons, text, kind, seeded("reasons", self.seed, step), one_way_weight=weight)
+        return make_batch(comparisons, text, kind, seeded("reasons", self.seed, step))
 
 
 class Heads(nn.Module):
@@ -99,7 +102,8 @@ def _read(head: nn.Linear, hidden: Tensor, at: Tensor) -> Tensor:
 def judge_losses(model: TinyLlama, heads: Heads, batch: JudgeBatch, text: JudgeText, kind: Kind) -> dict[str, Tensor]:
     """Every loss of a batch, already weighted, by name. Their sum is what is minimised."""
     hidden, kept = model(batch.packed, keep=KEEP)
-    bce, weight = F.binary_cross_entropy_with_logits, batch.weight
+    bce, weight = F.binary_cross_entropy_with_logits, batch.verdict_weight
+    about_ours = (batch.principle_property >= 0).float()[:, None]
     shown = _read(heads.sentence, kept[SENTENCE_LAYER], batch.sentence_at)
     so_far = _read(heads.closing, kept[PROPERTY_LAYER], batch.sentence_at)[:, : len(SENTENCE_NAMES)]
     asked = _read(heads.principle, kept[SENTENCE_LAYER], batch.principle_at)
@@ -111,9 +115,9 @@ def judge_losses(model: TinyLlama, heads: Heads, batch: JudgeBatch, text: JudgeT
         "so_far": 1.0 * bce(so_far, batch.so_far_has),
         "closing": 2.0 * bce(_read(heads.closing, kept[PROPERTY_LAYER], batch.closing_at), batch.closing_has),
         "property": 0.3 * F.cross_entropy(asked[:, : len(NAMES)], batch.principle_property),
-        "negations": 2.0 * bce(asked[:, len(NAMES) + 1 :], batch.negations, weight[:, None]),
-        "direction": 1.0 * bce(direction, batch.principle_direction, weight),
-        "compare": 1.0 * bce(compare, batch.has),
+        "negations": 2.0 * bce(asked[:, len(NAMES) + 1 :], batch.negations, batch.direction_weight[:, None]),
+        "direction": 1.0 * bce(direction, batch.principle_direction, batch.direction_weight),
+        "compare": 2.0 * bce(compare, batch.has, about_ours),
         "early": 0.5 * bce(early, batch.prefers_a, weight),
     }
     if kind == "verdict":
@@ -122,6 +126,13 @@ def judge_losses(model: TinyLlama, heads: Heads, batch: JudgeBatch, text: JudgeT
         right = share * log_shares[:, text.choice_a] + (1 - share) * log_shares[:, text.choice_b]
         losses["verdict"] = -(weight * right).mean()
     else:
-        losses["critique"] = 0.5 * next_token_loss(model, hidden, batch.critique_at, batch.critique_next)
+        about = _read(heads.principle, kept[COMPARE_LAYER], batch.named_at)[:, : len(NAMES)]
+        speaks = _read(heads.compare, kept[VERDICT_LAYER], batch.named_at).view(-1, 2, 3)
+        speaks = torch.stack(
+            (speaks[:, 0, 0], speaks[:, 1, 1]), dim=1
+        ).flatten()  # A's reading after "A", B's after "B"
+        losses["about"] = 0.5 * F.cross_entropy(about, batch.named_property)
+        losses["speaks"] = 0.5 * bce(speaks, batch.named_has)
+        losses["critique"] = 1.0 * next_token_loss(model, hidden, batch.critique_at, batch.critique_next)
         losses["language"] = 0.1 * next_token_loss(model, hidden, batch.language_at, batch.language_next)
     return losses

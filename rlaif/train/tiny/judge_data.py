@@ -16,7 +16,7 @@ from torch import Tensor
 
 from rlaif.tiny.critiques import Critique, winner_of, write_critique
 from rlaif.tiny.properties import BY_NAME, NAMES, properties
-from rlaif.tiny.wordings import AVOID, HELD_OUT_COMPOSITIONS, PREFER, Split, Wording, write_wording
+from rlaif.tiny.wordings import AVOID, HELD_OUT_COMPOSITIONS, PREFER, Split, Wording, write_unrelated, write_wording
 from rlaif.tiny.world import Answer, Prompt, draw_prompt, seeded, write_answer
 from rlaif.train.tiny.model import Packed
 from rlaif.train.tiny.packing import Context, pack
@@ -51,10 +51,11 @@ class JudgeBatch:
     prefers_a: Tensor  # (V,)
     has: Tensor  # (V, 2) whether A and B have the property asked for
     principle_at: Tensor  # (V,) the closing tag of each principle
-    principle_property: Tensor  # (V,) index into NAMES
+    principle_property: Tensor  # (V,) index into NAMES, -100 where the principle is about something else
     principle_direction: Tensor  # (V,) 1 prefer, 0 avoid
     negations: Tensor  # (V, 3) as in `wordings.negations_of`
-    weight: Tensor  # (V,) how much the tail counts in losses that depend on its direction
+    direction_weight: Tensor  # (V,) how much the tail counts where its direction is read
+    verdict_weight: Tensor  # (V,) and where that decides; 0 for principles about something else
     closing_at: Tensor  # (2B,) the closing tags of the answers
     closing_has: Tensor  # (2B, 12)
     sentence_at: Tensor  # (S,) the last token of each sentence of the answers
@@ -64,6 +65,9 @@ class JudgeBatch:
     language_next: Tensor  # (T,)
     critique_at: Tensor  # (C,) the same inside critiques
     critique_next: Tensor  # (C,)
+    named_at: Tensor  # (2K,) where a critique has just named a response: "Response A", "Response B"
+    named_property: Tensor  # (2K,) what it has to speak of now
+    named_has: Tensor  # (2K,) and whether that response has it
 
 
 class JudgeText:
@@ -81,6 +85,10 @@ class JudgeText:
         self.open_b, self.close_b = self._id("<response_b>"), self._id("</response_b>")
         self.close_principle, self.end = self._id("</principle>"), self._id("<|end|>")
         self.choice_a, self.choice_b = self._id("A"), self._id("B")
+        self.named = (
+            self._id("\u0120A"),
+            self._id("\u0120B"),
+        )  # " A" and " B": the space is written so in byte-level BPE
         self.stops = {self._id("."), self._id("?")}
 
     def _id(self, token: str) -> int:
@@ -115,6 +123,7 @@ def draw_comparison(
     held_out_sentences: bool = False,
     without: frozenset[str] = frozenset(),
     simple: bool = False,
+    num_unrelated: int = 0,
 ) -> Comparison:
     """A pair of answers to one prompt and principles for it, mostly such that the answers differ by."""
     prompt = draw_prompt(rng, held_out=held_out)
@@ -132,6 +141,7 @@ def draw_comparison(
         split = splits[index % len(splits)]
         pool = same if not differing or rng.random() < TIE_SHARE else differing
         wordings.append(write_wording(rng, split=split, about=_composition(pool, split, rng), simple=simple))
+    wordings += [write_unrelated(rng, simple=simple) for _ in range(num_unrelated)]
     return Comparison(prompt, answers[0], answers[1], tuple(wordings))
 
 
@@ -147,21 +157,34 @@ def _composition(pool: Sequence[str], split: Split, rng: Random) -> tuple[str, i
 
 
 def training_comparisons(
-    step: int, *, pairs: int, num_wordings: int, easy_share: float, without: frozenset[str], simple: bool, seed: int
+    step: int,
+    *,
+    pairs: int,
+    num_wordings: int,
+    num_unrelated: int,
+    easy_share: float,
+    without: frozenset[str],
+    simple: bool,
+    seed: int,
 ) -> list[Comparison]:
     """The comparisons of a training step, each followed by its swapped partner."""
     rng = seeded("judge", seed, step)
     out: list[Comparison] = []
     for _ in range(pairs):
         easy = rng.random() < easy_share
-        one = draw_comparison(rng, num_wordings=num_wordings, easy=easy, without=without, simple=simple)
+        one = draw_comparison(
+            rng,
+            num_wordings=num_wordings,
+            num_unrelated=num_unrelated,
+            easy=easy,
+            without=without,
+            simple=simple,
+        )
         out += [one, one.swapped()]
     return out
 
 
-def make_batch(
-    comparisons: Sequence[Comparison], text: JudgeText, kind: Kind, rng: Random, *, one_way_weight: float = 1.0
-) -> JudgeBatch:
+def make_batch(comparisons: Sequence[Comparison], text: JudgeText, kind: Kind, rng: Random) -> JudgeBatch:
     """Encode, pack, and find where each label belongs."""
     contexts, written = [], []
     for one in comparisons:
@@ -171,7 +194,7 @@ def make_batch(
         tails = [tail + reason for tail, reason in zip(tails, reasons, strict=True)] if reasons else tails
         contexts.append(Context(text.prefix(one.prompt.conversation, one.a.text, one.b.text), tails))
     packed = pack(contexts)
-    labels = _Labels(one_way_weight)
+    labels = _Labels()
     at = 0
     for one, context in zip(comparisons, contexts, strict=True):
         labels.add_answers(one, context.prefix, at, text)
@@ -193,8 +216,7 @@ def _reason(one: Comparison, wording: Wording, text: JudgeText, rng: Random) -> 
 class _Labels:
     """Collects labels by place while a batch is laid out."""
 
-    def __init__(self, one_way_weight: float) -> None:
-        self.one_way_weight = one_way_weight
+    def __init__(self) -> None:
         self.rows: dict[str, list[int]] = {}
         self.values: dict[str, list[list[float]]] = {}
 
@@ -222,11 +244,15 @@ class _Labels:
         share = {"A": 1.0, "B": 0.0, "tie": 0.5}[winner_of(a_has, b_has, w.direction)]
         self._put("verdict", at + length - 1, [share, float(a_has), float(b_has)])
         closing = at + tail.index(text.close_principle)
-        weight = self.one_way_weight if w.property in ONE_WAY else 1.0
-        asked = [float(NAMES.index(w.property)), float(w.direction == PREFER), weight]
+        weight = float(w.property not in ONE_WAY)
+        index = NAMES.index(w.property) if w.property else -100
+        asked = [float(index), float(w.direction == PREFER), weight, weight if w.property else 0.0]
         self._put("principle", closing, [*asked, *map(float, w.negations)])
         for i in range(length - 1, len(tail) - 1):
             self._put("critique", at + i, [tail[i + 1]])
+        if length < len(tail):
+            for letter, has in zip(text.named, (a_has, b_has), strict=True):
+                self._put("named", at + tail.index(letter, length), [float(NAMES.index(w.property)), float(has)])
 
     def _at(self, name: str) -> Tensor:
         return torch.tensor(self.rows.get(name, []), dtype=torch.long)
@@ -235,7 +261,7 @@ class _Labels:
         return torch.tensor(self.values.get(name, []), dtype=torch.float32).view(-1, width)
 
     def batch(self, packed: Packed) -> JudgeBatch:
-        verdict, principle = self._of("verdict", 3), self._of("principle", 6)
+        verdict, principle, named = self._of("verdict", 3), self._of("principle", 7), self._of("named", 2)
         return JudgeBatch(
             packed=packed,
             verdict_at=self._at("verdict"),
@@ -244,8 +270,9 @@ class _Labels:
             principle_at=self._at("principle"),
             principle_property=principle[:, 0].long(),
             principle_direction=principle[:, 1],
-            weight=principle[:, 2],
-            negations=principle[:, 3:],
+            direction_weight=principle[:, 2],
+            verdict_weight=principle[:, 3],
+            negations=principle[:, 4:],
             closing_at=self._at("closing"),
             closing_has=self._of("closing", len(NAMES)),
             sentence_at=self._at("sentence"),
@@ -253,6 +280,9 @@ class _Labels:
             so_far_has=self._of("so_far", len(SENTENCE_NAMES)),
             language_at=self._at("language"),
             language_next=self._of("language", 1)[:, 0].long(),
+            named_at=self._at("named"),
+            named_property=named[:, 0].long(),
+            named_has=named[:, 1],
             critique_at=self._at("critique"),
             critique_next=self._of("critique", 1)[:, 0].long(),
         )
