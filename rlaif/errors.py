@@ -10,7 +10,8 @@
     │   ├── EngineUnavailable          the library or the server is not there
     │   └── EngineCrashed              it was there, and died
     ├── StoreError                 4   results could not be read or written (disk full, damaged file)
-    └── IncompleteRun              5   the work ended, but too many requests have no verdict
+    ├── IncompleteRun              5   the work ended, but too many requests have no verdict
+    └── BudgetReached              6   the work stopped at a limit the user set; it can be continued
 
 A message says what was found, where (`file:line:column`), and what to do next. The command line prints it without a
 traceback and exits with the code above; Ctrl-C exits with 130.
@@ -94,6 +95,12 @@ class IncompleteRun(RlaifError):
     """The run ended, but a larger share than allowed has no verdict."""
 
     exit_code = 5
+
+
+class BudgetReached(RlaifError):
+    """A limit on calls, tokens or time was reached; what was answered until then is kept."""
+
+    exit_code = 6
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

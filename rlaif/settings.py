@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 EngineKind = Literal["vllm", "http", "transformers", "scripted"]
 PositiveInt = Annotated[int, Field(ge=1)]
+Price = Annotated[float, Field(ge=0.0)]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
@@ -90,6 +91,12 @@ class PolicySettings(Strict):
     samples: PositiveInt = Field(4, description="Answers per prompt. Usual: 2 to 8.")
     sampling: SamplingSettings = Field(default_factory=lambda: SamplingSettings())
     engine: EngineSettings | None = Field(None, description="Instead of the run's engine, for this model.")
+    price_per_million_prompt_tokens: Price | None = Field(
+        None, description="What a plan counts for reading, in your currency. Usual: null, no price."
+    )
+    price_per_million_output_tokens: Price | None = Field(
+        None, description="What a plan counts for writing, in your currency. Usual: null, no price."
+    )
 
 
 class JudgeSettings(Strict):
@@ -103,6 +110,12 @@ class JudgeSettings(Strict):
     critique_template: str = Field("critique", description="Template of the critique in words.")
     critique_max_tokens: PositiveInt = Field(160, description="Longest critique in tokens. Usual: 100 to 400.")
     engine: EngineSettings | None = Field(None, description="Instead of the run's engine, for the judge.")
+    price_per_million_prompt_tokens: Price | None = Field(
+        None, description="What a plan counts for reading, in your currency. Usual: null, no price."
+    )
+    price_per_million_output_tokens: Price | None = Field(
+        None, description="What a plan counts for writing, in your currency. Usual: null, no price."
+    )
 
 
 class PairSettings(Strict):

@@ -72,6 +72,12 @@ def load_template(name: str, *, base: Path | None = None) -> Template:
     )
 
 
+def dump_template(template: Template) -> str:
+    """The text of a file that loads back as the same template."""
+    head = {"name": template.name, "variables": sorted(template.variables), "choices": list(template.choices)}
+    return f"---\n{yaml.safe_dump(head, sort_keys=False, allow_unicode=True)}---\n{template.body}\n"
+
+
 def _split(path: Path) -> tuple[dict[str, Any], str]:
     """The head between the two `---` lines, checked, and the body below it."""
     _, mark, rest = path.read_text(encoding="utf-8").partition("---\n")

@@ -4,9 +4,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from rlaif.constitution import Constitution, Principle
+from rlaif.engines.counting import PromptCounter, scripted_tokens
 from rlaif.engines.scripted import Faults, Rule, ScriptedEngine, prefer, scripted_identity
 from rlaif.feedback.ask import Model
+from rlaif.feedback.budget import Budget
+from rlaif.feedback.cost import Rates
 from rlaif.feedback.generate import Models, RunResult, Templates, generate
+from rlaif.feedback.plan import plan_feedback
+from rlaif.feedback.plan_record import Plan
+from rlaif.feedback.previous import Previous
 from rlaif.feedback.progress import Quiet
 from rlaif.records import Message, Prompt
 from rlaif.settings import JudgeSettings, PairSettings, PolicySettings, PromptSource, SamplingSettings, Settings
@@ -30,6 +36,10 @@ def follows_the_word(request):
 
 def prompts(count: int) -> tuple[Prompt, ...]:
     return tuple(Prompt(messages=(Message("user", f"Question number {n}?"),)) for n in range(count))
+
+
+def shipped_templates() -> Templates:
+    return Templates(judge=load_template("judge"), critique=load_template("critique"))
 
 
 def settings(**more) -> Settings:
@@ -57,19 +67,61 @@ class Road:
     policy_rules: tuple[Rule, ...] = ()
     judge_faults: Faults | None = None
     policy_faults: Faults | None = None
+    budget: Budget | None = None
+    templates: Templates = field(default_factory=lambda: shipped_templates())
+    previous: Previous | None = None
+    rates: Rates = field(default_factory=lambda: Rates(per_call_s={}, loading_s={}))
     asked: dict[str, list] = field(default_factory=dict)
 
     def run(self, wanted: Settings, principles: Constitution, asked_prompts: tuple[Prompt, ...]) -> RunResult:
         self.asked = {}
-        models = Models(
+        models = self._models(wanted)
+        with Store(self.store) as store:
+            result = generate(
+                wanted,
+                principles,
+                asked_prompts,
+                models=models,
+                templates=self.templates,
+                store=store,
+                progress=Quiet(),
+                budget=self.budget,
+            )
+        self.previous = self._finished(wanted, principles, models, result)
+        return result
+
+    def plan(self, wanted: Settings, principles: Constitution, asked_prompts: tuple[Prompt, ...]) -> Plan:
+        """What `run` with the same arguments would ask."""
+        with Store(self.store) as store:
+            return plan_feedback(
+                wanted,
+                principles,
+                asked_prompts,
+                models=self._models(wanted),
+                templates=self.templates,
+                known=store,
+                previous=self.previous,
+                rates=self.rates,
+            )
+
+    def _finished(self, wanted: Settings, principles: Constitution, models: Models, result: RunResult) -> Previous:
+        """What the run's folder would say of it next time."""
+        return Previous(
+            settings=wanted,
+            constitution=principles,
+            templates=self.templates,
+            judge=models.judge.identity,
+            policies=tuple((m.identity, p) for m, p in zip(models.policies, wanted.policies, strict=True)),
+            asked_prompts=frozenset(label.pair.prompt.id for label in result.labelled)
+            | frozenset(sample.prompt.id for sample in result.unanswered),
+            judged_pairs=frozenset(label.pair.id for label in result.labelled),
+        )
+
+    def _models(self, wanted: Settings) -> Models:
+        return Models(
             policies=tuple(self._model(p.model, self.policy_rules, self.policy_faults) for p in wanted.policies),
             judge=self._model(wanted.judge.model, self.judge_rules, self.judge_faults),
         )
-        templates = Templates(judge=load_template("judge"), critique=load_template("critique"))
-        with Store(self.store) as store:
-            return generate(
-                wanted, principles, asked_prompts, models=models, templates=templates, store=store, progress=Quiet()
-            )
 
     def _model(self, name: str, rules: tuple[Rule, ...], faults: Faults | None) -> Model:
         def opened() -> ScriptedEngine:
@@ -78,7 +130,8 @@ class Road:
             engine.calls = self.asked[name]
             return engine
 
-        return Model(name=name, identity=scripted_identity(name), open=opened)
+        counter = PromptCounter(scripted_tokens, is_exact=True)
+        return Model(name=name, identity=scripted_identity(name), open=opened, counter=lambda: counter)
 
     def count(self, model: str, *, verdicts: bool) -> int:
         """How many verdicts (or texts) a model was asked for in the last run."""

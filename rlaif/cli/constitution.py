@@ -1,16 +1,20 @@
-"""`rlaif constitution`: check, show and compare constitutions without asking a model."""
+"""`rlaif constitution`: check, show and compare constitutions; try them on a judge, and on a run's labels."""
 
 import json
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from rlaif.cli import constitution_runs
+
 if TYPE_CHECKING:  # loaded inside the commands, so that `rlaif --help` stays fast
     from rlaif.constitution import Change, Constitution, Finding
     from rlaif.documents import Document
 
 app = typer.Typer(
-    help="Check, show and compare constitutions. No model is asked.", no_args_is_help=True, rich_markup_mode="markdown"
+    help="Check, show, compare and test constitutions. Only `test` asks a model.",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
 )
 
 _File = Annotated[str, typer.Argument(help="A YAML file, or a shipped constitution's name: default, small.")]
@@ -127,6 +131,10 @@ def schema() -> None:
     from rlaif.constitution import json_schema
 
     _print_json(json_schema())
+
+
+app.command("test")(constitution_runs.put_to_judge)
+app.command()(constitution_runs.ablate)
 
 
 def _summary(constitution: "Constitution") -> dict[str, Any]:

@@ -31,10 +31,13 @@ BUG = 70  # EX_SOFTWARE of sysexits.h, so that a script can tell a bug from a mi
 
 COMMANDS = {
     "init": "Lay out a new project: constitution, prompts and a commented rlaif.yaml.",
-    "constitution": "Check, show and compare constitutions.",
+    "constitution": "Check, show, compare and test constitutions.",
+    "plan": "What a run would ask of models, why, and what it costs, before any is loaded.",
     "generate": "Sample answers, judge every pair, and write the preference dataset.",
     "show": "A run's figures, or one of its pairs with all verdicts.",
     "store": "Count, check, clean and merge the stored results.",
+    "diff": "Which labels flipped between two runs, and the principles that did it.",
+    "explain": "How one label came about: the prompts the judge saw, its verdicts, and every step from there.",
     "serve": "Start vLLM's server for a model, with the flags this project relies on.",
     "tiny": "Measure the bundled tiny models.",
     "doctor": "What is installed, what works here, and what to type to get the rest.",

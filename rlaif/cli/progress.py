@@ -80,16 +80,20 @@ class StageLine:
 
 
 class ConsoleProgress:
-    """The progress of a run on a console. `seconds` holds how long each stage took, loading included."""
+    """The progress of a run on a console. `seconds` holds how long each stage answered, `loading` how long each model
+    took to load (a stage's seconds are without it)."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
         self.seconds: dict[str, float] = {}
         self.asked: dict[str, int] = {}
+        self.loading: dict[str, float] = {}
+        self._loaded_in_stage = 0.0
 
     @contextmanager
     def stage(self, name: str, *, total: int, reused: int) -> Iterator[StageLine]:
         line = StageLine(name, total, reused, None, self.console)
+        self._loaded_in_stage = 0.0
         try:
             if self.console.is_terminal and reused < total:
                 with self._bars() as bars:
@@ -98,7 +102,7 @@ class ConsoleProgress:
             else:
                 yield line
         finally:
-            self.seconds[name] = round(time.monotonic() - line.started, 2)
+            self.seconds[name] = round(time.monotonic() - line.started - self._loaded_in_stage, 3)
             self.asked[name] = line.done - reused
             self.console.print(line.plain(), soft_wrap=True, markup=False, highlight=False)
 
@@ -116,3 +120,7 @@ class ConsoleProgress:
 
     def note(self, text: str) -> None:
         self.console.print(text, soft_wrap=True, markup=False, highlight=False, style="dim")
+
+    def loaded(self, model: str, seconds: float) -> None:
+        self.loading[model] = round(seconds, 3)
+        self._loaded_in_stage = seconds

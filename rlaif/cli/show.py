@@ -1,6 +1,7 @@
 """`rlaif show`: a finished run's figures, or one of its pairs."""
 
 import json
+from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
@@ -65,19 +66,28 @@ def first_pairs(folder: Path, count: int) -> list[dict[str, Any]]:
 
 def find_pair(folder: Path, prefix: str) -> dict[str, Any]:
     """The pair whose id begins so: of the dataset, or else of all judged pairs."""
-    from rlaif.pair_dataset import read_rows
+    found = _starting(sorted((folder / "dataset").glob("*.parquet")), prefix, folder)
+    return found or find_label(folder, prefix)
 
-    for parts in (sorted((folder / "dataset").glob("*.parquet")), [folder / "labels.parquet"]):
-        found = [row for part in parts for row in read_rows(part) if row["pair_id"].startswith(prefix)]
-        if len(found) > 1:
-            ids = ", ".join(row["pair_id"][:12] for row in found[:5])
-            raise DataError(
-                f"{len(found)} pairs begin with {prefix!r}: {ids} …", where=str(folder), do="Give more of it."
-            )
-        if found:
-            return found[0]
+
+def find_label(folder: Path, prefix: str) -> dict[str, Any]:
+    """The judged pair whose id begins so, as labels.parquet has it."""
+    found = _starting([folder / "labels.parquet"], prefix, folder)
+    if found:
+        return found
     raise DataError(
         f"no pair begins with {prefix!r}.",
         where=str(folder),
         do="`rlaif show RUN --pairs 5` shows some ids.",
     )
+
+
+def _starting(parts: Sequence[Path], prefix: str, folder: Path) -> dict[str, Any] | None:
+    """The one row whose pair begins so; DataError where several do."""
+    from rlaif.pair_dataset import read_rows
+
+    found = [row for part in parts for row in read_rows(part) if row["pair_id"].startswith(prefix)]
+    if len(found) > 1:
+        ids = ", ".join(row["pair_id"][:12] for row in found[:5])
+        raise DataError(f"{len(found)} pairs begin with {prefix!r}: {ids} …", where=str(folder), do="Give more of it.")
+    return found[0] if found else None

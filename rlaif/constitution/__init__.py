@@ -10,7 +10,7 @@ looked over for likely mistakes (`lint`). Nothing here asks a model.
 from rlaif.constitution.changes import Change, Cost, diff, principles_to_judge
 from rlaif.constitution.lint import Finding, lint
 from rlaif.constitution.loading import dump_constitution, load_constitution, read_constitution
-from rlaif.constitution.principles import Constitution, Example, Principle, json_schema
+from rlaif.constitution.principles import Constitution, Example, Principle, PrincipleTest, json_schema
 
 __all__ = [
     "Change",
@@ -19,6 +19,7 @@ __all__ = [
     "Example",
     "Finding",
     "Principle",
+    "PrincipleTest",
     "diff",
     "dump_constitution",
     "json_schema",

@@ -114,8 +114,8 @@ def _shown(principle: Principle, key: str) -> str:
     value = getattr(principle, key)
     if key == "tags":
         return ", ".join(sorted(value)) or "all prompts"
-    if key == "examples":
-        return f"{len(value)} examples"
+    if key in ("examples", "tests"):
+        return f"{len(value)} {key}"
     if key == "enabled":
         return "true" if value else "false"
     return f"{value:g}" if isinstance(value, float) else value or ""

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 Tag = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
@@ -26,6 +26,21 @@ class Example(_Part):
     why: Text | None = Field(None, description="The reason, in a sentence.")
 
 
+class PrincipleTest(_Part):
+    """A comparison whose better answer is known: the judge has to find it under this principle."""
+
+    conversation: Text = Field(description="What the user said.")
+    response_a: Text = Field(description="One answer.")
+    response_b: Text = Field(description="Another answer.")
+    better: Literal["A", "B"] = Field(description="The answer the judge should prefer under this principle: A or B.")
+
+    @model_validator(mode="after")
+    def _answers_differ(self) -> "PrincipleTest":
+        if self.response_a == self.response_b:
+            raise ValueError("a test's two answers are the same, so neither is better")
+        return self
+
+
 class Principle(_Part):
     """One thing a good answer does, judged alone."""
 
@@ -41,6 +56,9 @@ class Principle(_Part):
         frozenset(), description="Judge only prompts with one of these tags. Empty: all prompts."
     )
     examples: tuple[Example, ...] = Field((), description="Comparisons shown to the judge first.")
+    tests: tuple[PrincipleTest, ...] = Field(
+        (), description="Comparisons for `rlaif constitution test`; no part of what is judged."
+    )
     enabled: bool = Field(True, strict=True, description="false takes the principle out without deleting it.")
 
     def applies_to(self, tags: Iterable[str]) -> bool:
@@ -51,7 +69,8 @@ class Principle(_Part):
         """All of it that a judge sees, and so all that a stored judgment depends on.
 
         Left out because no judge reads them: id, weight, tags and enabled (they decide whether and how a judgment is
-        used), and the critique and revision requests (they belong to the critic and the writer).
+        used), the tests (they are judged, not read), and the critique and revision requests (they belong to the critic
+        and the writer).
         """
         return {
             "text": self.text,

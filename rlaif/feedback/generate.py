@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from rlaif.constitution import Constitution
 from rlaif.feedback.aggregate import label_pair
 from rlaif.feedback.ask import Model, Session
+from rlaif.feedback.budget import Budget
 from rlaif.feedback.choose import choose_pairs
 from rlaif.feedback.counts import StageCount, count_stage
 from rlaif.feedback.critique import with_critiques
@@ -57,16 +58,19 @@ def generate(
     templates: Templates,
     store: Store,
     progress: Progress,
+    budget: Budget | None = None,
 ) -> RunResult:
-    """Carry a run out. Raises EngineError or StoreError where it cannot go on; what was answered until then is kept."""
+    """Carry a run out. Raises EngineError, StoreError or BudgetReached where it cannot go on; what was answered until
+    then is kept."""
+    budget = budget or Budget()
     samples: list[Sample] = []
     wanted: dict[Kind, list[str]] = {}
     for policy, model in zip(settings.policies, models.policies, strict=True):
-        with Session(model) as session:
+        with Session(model, budget) as session:
             samples += sample_responses(prompts, policy, session=session, store=store, progress=progress)
         _gather(wanted, session)
     pairing = pair_up(samples)
-    with Session(models.judge) as session:
+    with Session(models.judge, budget) as session:
         judgments = judge_pairs(
             pairing.pairs,
             constitution,

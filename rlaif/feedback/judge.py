@@ -7,12 +7,13 @@ on reading, so that a threshold can change without asking again.
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from rlaif.constitution import Constitution, Principle
-from rlaif.engines.base import Completion, Failure, Request, Sampling
+from rlaif.engines.base import Completion, Failure, ModelIdentity, Request, Sampling
 from rlaif.errors import TemplateError
-from rlaif.feedback.ask import Asking, Session, Value, ask
+from rlaif.feedback.ask import Asking, Requests, Session, Value, ask
 from rlaif.feedback.keys import VERDICT_VERSION, comparison_key
 from rlaif.feedback.progress import Progress
 from rlaif.numbers.pooling import choice_probability
@@ -22,6 +23,61 @@ from rlaif.store import Store
 from rlaif.templates import Template, render_conversation
 
 Comparison = tuple[ResponsePair, Principle, Response, Response]  # the pair, and its responses in the order shown
+
+
+@dataclass(frozen=True, slots=True)
+class JudgeStage:
+    """The judge's requests. `places` says which comparison a key stands for."""
+
+    asking: Asking
+    places: Mapping[str, Comparison]
+    min_covered: float
+
+    def judgments(self, values: Mapping[str, Value]) -> dict[str, list[Judgment]]:
+        """The judgments of the values there are, by pair: principles in the constitution's order, x first, then y."""
+        judgments: dict[str, list[Judgment]] = defaultdict(list)
+        for key, place in self.places.items():
+            if key in values:
+                judgments[place[0].id].append(_judgment(key, place, values[key], self.min_covered))
+        return dict(judgments)
+
+
+def judge_stage(
+    pairs: Sequence[ResponsePair],
+    constitution: Constitution,
+    settings: JudgeSettings,
+    *,
+    template: Template,
+    identity: ModelIdentity,
+) -> JudgeStage:
+    """What the judge is asked about these pairs. No model is needed to know it."""
+    if len(template.choices) != 2:
+        raise TemplateError(
+            f"template {template.name!r} has {len(template.choices)} choices.",
+            do="A comparison needs two, e.g. `choices: [A, B]`: the response shown first, and the one shown second.",
+        )
+    what = {"verdict": VERDICT_VERSION}
+    contents = {principle.id: principle.judging_content() for principle in constitution.enabled}
+    places: dict[str, Comparison] = {}
+    for pair in pairs:
+        for principle in constitution.for_tags(pair.prompt.tags):
+            for first, second in ((pair.x, pair.y), (pair.y, pair.x)):
+                key = comparison_key(what, first, second, contents[principle.id], template, identity)
+                places[key] = (pair, principle, first, second)
+    sampling = Sampling(max_tokens=1)
+    asking = Asking(
+        name=f"judge with {settings.model}",
+        kind="judgments",
+        requests=Requests(
+            places,
+            lambda key, place: Request(
+                id=key, messages=comparison_messages(template, *place), sampling=sampling, choices=template.choices
+            ),
+        ),
+        read=_value,
+        outcome=lambda value: read_verdict(value, settings.min_covered)[0],
+    )
+    return JudgeStage(asking, places, settings.min_covered)
 
 
 def judge_pairs(
@@ -34,38 +90,9 @@ def judge_pairs(
     store: Store,
     progress: Progress,
 ) -> dict[str, list[Judgment]]:
-    """The judgments of every pair by its id: principles in the constitution's order, x shown first, then y."""
-    if len(template.choices) != 2:
-        raise TemplateError(
-            f"template {template.name!r} has {len(template.choices)} choices.",
-            do="A comparison needs two, e.g. `choices: [A, B]`: the response shown first, and the one shown second.",
-        )
-    what = {"verdict": VERDICT_VERSION}
-    plan: dict[str, Comparison] = {}
-    for pair in pairs:
-        for principle in constitution.for_tags(pair.prompt.tags):
-            for first, second in ((pair.x, pair.y), (pair.y, pair.x)):
-                content = principle.judging_content()
-                key = comparison_key(what, first, second, content, template, session.model.identity)
-                plan[key] = (pair, principle, first, second)
-    sampling = Sampling(max_tokens=1)
-    asking = Asking(
-        name=f"judge with {settings.model}",
-        kind="judgments",
-        requests={
-            key: Request(
-                id=key, messages=comparison_messages(template, *place), sampling=sampling, choices=template.choices
-            )
-            for key, place in plan.items()
-        },
-        read=_value,
-        outcome=lambda value: read_verdict(value, settings.min_covered)[0],
-    )
-    values = ask(asking, session=session, store=store, progress=progress)
-    judgments: dict[str, list[Judgment]] = defaultdict(list)
-    for key, place in plan.items():
-        judgments[place[0].id].append(_judgment(key, place, values[key], settings.min_covered))
-    return dict(judgments)
+    """The judgments of every pair by its id, asked for where the store has none."""
+    stage = judge_stage(pairs, constitution, settings, template=template, identity=session.model.identity)
+    return stage.judgments(ask(stage.asking, session=session, store=store, progress=progress))
 
 
 def count_judgments(pairs: Sequence[ResponsePair], constitution: Constitution) -> int:

@@ -11,7 +11,7 @@ Left out on purpose, with the reason:
   batch-invariant, so the store, not the seed, is what makes a re-run identical.
 """
 
-from dataclasses import asdict
+from dataclasses import fields
 from typing import Any
 
 from rlaif.engines.base import ModelIdentity
@@ -24,17 +24,15 @@ VERDICT_VERSION = 1  # raised when a verdict is read in another way
 CRITIQUE_VERSION = 1
 
 
-def _model(identity: ModelIdentity) -> dict[str, Any]:
+def answering(identity: ModelIdentity) -> dict[str, Any]:
     """A model by what it answers with. Its display name is no part: the same weights renamed are the same model."""
-    content = asdict(identity)
-    del content["name"]
-    return content
+    return {field.name: getattr(identity, field.name) for field in fields(identity) if field.name != "name"}
 
 
 def sample_key(prompt: Prompt, policy: ModelIdentity, sampling: SamplingSettings, sample_index: int) -> str:
     """The key of the `sample_index`-th answer of a policy to a prompt."""
     drawn = sampling.model_dump(mode="json", exclude={"max_tokens"})
-    return digest({"sample": prompt.id, "policy": _model(policy), "sampling": drawn, "index": sample_index})
+    return digest({"sample": prompt.id, "policy": answering(policy), "sampling": drawn, "index": sample_index})
 
 
 def cut_key(key: str, max_tokens: int) -> str:
@@ -61,6 +59,6 @@ def comparison_key(
             "second": second.id,
             "principle": principle,
             "template": template.digest,
-            "judge": _model(judge),
+            "judge": answering(judge),
         }
     )

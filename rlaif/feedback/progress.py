@@ -17,6 +17,8 @@ class Progress(Protocol):
 
     def note(self, text: str) -> None: ...
 
+    def loaded(self, model: str, seconds: float) -> None: ...
+
 
 class Quiet:
     """Reports nothing: for tests and for use as a library."""
@@ -25,6 +27,9 @@ class Quiet:
         return nullcontext(self)
 
     def note(self, text: str) -> None:
+        pass
+
+    def loaded(self, model: str, seconds: float) -> None:
         pass
 
     def advance(self, outcome: Outcome) -> None:

@@ -6,16 +6,17 @@
       labels.parquet    every judged pair, in the dataset or not
       settings.yaml     the settings exactly as used
       constitution.yaml the constitution exactly as used, `extends` resolved
+      templates/        the templates exactly as used
       run.json          the figures; written last, so a folder that has it is complete
       wanted.parquet    the keys of the store it rests on: `rlaif store gc` keeps them
-      timings.json      how long each stage took on this machine
+      timings.json      how long each stage took on this machine (`rlaif/feedback/rates.py`)
       log.txt           what the models' libraries said
 
 Everything a user can get wrong is found before a model is loaded.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,17 +26,24 @@ from rlaif.constitution import Constitution, dump_constitution, load_constitutio
 from rlaif.documents import write_yaml
 from rlaif.engines import identify, open_engine
 from rlaif.engines.base import Engine
+from rlaif.engines.counting import open_counter
 from rlaif.errors import IncompleteRun, TemplateError
-from rlaif.feedback.ask import Model
+from rlaif.feedback.ask import Model, Session, Value
+from rlaif.feedback.budget import Budget
 from rlaif.feedback.generate import Models, RunResult, Templates, generate
+from rlaif.feedback.plan import plan_feedback
+from rlaif.feedback.plan_record import Plan
+from rlaif.feedback.previous import latest_run, read_previous
+from rlaif.feedback.principle_tests import Tested, run_tests
 from rlaif.feedback.progress import Progress
+from rlaif.feedback.rates import read_rates
 from rlaif.feedback.report import dataset_card, summarise
 from rlaif.pair_dataset import write_dataset, write_labels, write_pairs_jsonl, write_text
 from rlaif.prompt_sets import PromptSet, read_prompts
 from rlaif.settings import EngineSettings, Settings
-from rlaif.store import Store
+from rlaif.store import Kind, Store
 from rlaif.store.wanted import WANTED, write_wanted
-from rlaif.templates import Template, load_template
+from rlaif.templates import Template, dump_template, load_template
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +83,32 @@ def run_folder(settings: Settings, base: Path) -> Path:
     return base / settings.output / "runs" / settings.name
 
 
-def run(settings: Settings, inputs: Inputs, *, base: Path, progress: Progress) -> dict[str, Any]:
+class Nothing:
+    """In the place of the store: as if no model had ever answered."""
+
+    def get(self, kind: Kind, keys: Iterable[str]) -> dict[str, Value]:
+        return {}
+
+
+def plan(settings: Settings, inputs: Inputs, *, base: Path, is_fresh: bool = False) -> Plan:
+    """What `run` would ask of models. Reads the store and the run's folder, and writes nothing."""
+    folder = run_folder(settings, base)
+    with Store(base / settings.output / "store") as store:
+        return plan_feedback(
+            settings,
+            inputs.constitution,
+            inputs.prompts.prompts,
+            models=models_of(settings, folder / "log.txt"),
+            templates=inputs.templates,
+            known=Nothing() if is_fresh else store,
+            previous=None if is_fresh else read_previous(folder) or latest_run(folder.parent),
+            rates=read_rates(folder.parent, settings),
+        )
+
+
+def run(
+    settings: Settings, inputs: Inputs, *, base: Path, progress: Progress, budget: Budget | None = None
+) -> dict[str, Any]:
     """Carry a run out and write its folder. Returns the figures of run.json.
 
     Raises IncompleteRun, after everything is written, when too large a share of the judgments has no verdict.
@@ -83,7 +116,7 @@ def run(settings: Settings, inputs: Inputs, *, base: Path, progress: Progress) -
     folder = run_folder(settings, base)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / WANTED).unlink(missing_ok=True)  # a run under way wants everything
-    models = _models(settings, folder / "log.txt")
+    models = models_of(settings, folder / "log.txt")
     with Store(base / settings.output / "store") as store:
         result = generate(
             settings,
@@ -93,6 +126,7 @@ def run(settings: Settings, inputs: Inputs, *, base: Path, progress: Progress) -
             templates=inputs.templates,
             store=store,
             progress=progress,
+            budget=budget,
         )
         for damage in store.damage:
             progress.note(f"unreadable result, asked again: {damage}")
@@ -102,12 +136,26 @@ def run(settings: Settings, inputs: Inputs, *, base: Path, progress: Progress) -
         "used": len(inputs.prompts.prompts),
         "left_out": inputs.prompts.drop_counts,
     }
-    write_run(folder, result, summary, settings, inputs.constitution)
+    write_run(folder, result, summary, settings, inputs)
     _check_verdicts(result, settings, folder)
     return summary
 
 
-def _models(settings: Settings, log_file: Path) -> Models:
+def test_constitution(
+    constitution: Constitution, settings: Settings, *, base: Path, progress: Progress
+) -> list[Tested]:
+    """Put a constitution's own tests to the judge of these settings, through the project's store."""
+    template = _comparison_template(settings.judge.template, base, num_choices=2)
+    log_file = base / settings.output / "constitution-test.log"
+    judge = _model(settings.judge.model, settings.judge.engine or settings.engine, log_file)
+    with Store(base / settings.output / "store") as store, Session(judge) as session:
+        return run_tests(
+            constitution, settings.judge, template=template, session=session, store=store, progress=progress
+        )
+
+
+def models_of(settings: Settings, log_file: Path) -> Models:
+    """The models of a run, known by their small files or their servers; none is loaded."""
     policies = [_model(policy.model, policy.engine or settings.engine, log_file) for policy in settings.policies]
     judge = _model(settings.judge.model, settings.judge.engine or settings.engine, log_file)
     return Models(policies=tuple(policies), judge=judge)
@@ -119,21 +167,21 @@ def _model(name: str, engine: EngineSettings, log_file: Path) -> Model:
     def opened() -> AbstractContextManager[Engine]:
         return open_engine(engine, name, log_file=log_file)
 
-    return Model(name=name, identity=identify(engine, name), open=opened)
+    return Model(name=name, identity=identify(engine, name), open=opened, counter=lambda: open_counter(engine, name))
 
 
-def write_run(
-    folder: Path, result: RunResult, summary: dict[str, Any], settings: Settings, constitution: Constitution
-) -> None:
+def write_run(folder: Path, result: RunResult, summary: dict[str, Any], settings: Settings, inputs: Inputs) -> None:
     """Write the run's files, the one that says "complete" last."""
     complete = folder / "run.json"
     complete.unlink(missing_ok=True)
     write_text(folder / "settings.yaml", write_yaml(settings.model_dump(mode="json")))
-    write_text(folder / "constitution.yaml", dump_constitution(constitution))
+    write_text(folder / "constitution.yaml", dump_constitution(inputs.constitution))
+    write_text(folder / "templates" / "judge.txt", dump_template(inputs.templates.judge))
+    write_text(folder / "templates" / "critique.txt", dump_template(inputs.templates.critique))
     write_wanted(folder, result.wanted)
     write_labels(folder / "labels.parquet", result.labelled)
     write_pairs_jsonl(folder / "pairs.jsonl", result.pairs)
-    write_dataset(folder / "dataset", result.pairs, dataset_card(summary, settings, constitution))
+    write_dataset(folder / "dataset", result.pairs, dataset_card(summary, settings, inputs.constitution))
     write_text(complete, json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
 
 

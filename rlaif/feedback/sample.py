@@ -1,10 +1,10 @@
 """Sampling: every policy answers every prompt n times, each answer with a seed of its own."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from rlaif.engines.base import Completion, Failure, Request, Sampling
-from rlaif.feedback.ask import Asking, Session, Value, ask
+from rlaif.engines.base import Completion, Failure, ModelIdentity, Request, Sampling
+from rlaif.feedback.ask import Asking, Requests, Session, Value, ask
 from rlaif.feedback.keys import cut_key, sample_key
 from rlaif.feedback.progress import Progress
 from rlaif.identity import seed_from
@@ -23,27 +23,50 @@ class Sample:
     response: Response | None
 
 
-def sample_responses(
-    prompts: Sequence[Prompt], policy: PolicySettings, *, session: Session, store: Store, progress: Progress
-) -> list[Sample]:
-    """One Sample per prompt and index, in that order, however they came back."""
+@dataclass(frozen=True, slots=True)
+class SampleStage:
+    """One policy's requests. `places` says which prompt and index a key stands for."""
+
+    policy: PolicySettings
+    asking: Asking
+    places: Mapping[str, tuple[Prompt, int]]
+
+    def samples(self, values: Mapping[str, Value]) -> dict[str, Sample]:
+        """The samples of the values there are, by key, in the order of the places."""
+        return {
+            key: _sample(prompt, index, values[key], self.policy.model)
+            for key, (prompt, index) in self.places.items()
+            if key in values
+        }
+
+
+def sample_stage(prompts: Sequence[Prompt], policy: PolicySettings, identity: ModelIdentity) -> SampleStage:
+    """What this policy is asked. No model is needed to know it."""
     places = {
-        sample_key(prompt, session.model.identity, policy.sampling, index): (prompt, index)
+        sample_key(prompt, identity, policy.sampling, index): (prompt, index)
         for prompt in prompts
         for index in range(policy.samples)
     }
     asking = Asking(
         name=f"sample {policy.model}",
         kind="responses",
-        requests={key: _request(key, prompt, policy) for key, (prompt, _) in places.items()},
+        requests=Requests(places, lambda key, place: _request(key, place[0], policy)),
         read=lambda answer: _value(answer, policy.sampling.max_tokens),
         outcome=lambda value: value["outcome"],
         is_valid=lambda value: _still_answers(value, policy.sampling.max_tokens),
         places=lambda key: (key, cut_key(key, policy.sampling.max_tokens)),
         place=lambda key, value: cut_key(key, value["max_tokens"]) if value["finish_reason"] == "length" else key,
     )
-    values = ask(asking, session=session, store=store, progress=progress)
-    return [_sample(prompt, index, values[key], policy.model) for key, (prompt, index) in places.items()]
+    return SampleStage(policy, asking, places)
+
+
+def sample_responses(
+    prompts: Sequence[Prompt], policy: PolicySettings, *, session: Session, store: Store, progress: Progress
+) -> list[Sample]:
+    """One Sample per prompt and index, in that order, however they came back."""
+    stage = sample_stage(prompts, policy, session.model.identity)
+    values = ask(stage.asking, session=session, store=store, progress=progress)
+    return list(stage.samples(values).values())
 
 
 def _request(key: str, prompt: Prompt, policy: PolicySettings) -> Request:

@@ -16,15 +16,15 @@ def common_prefix(left: Sequence[Any], right: Sequence[Any]) -> int:
     return shared
 
 
-def prefix_tree_tokens(token_id_lists: Iterable[Sequence[int]]) -> int:
+def prefix_tree_tokens(token_lists: Iterable[Sequence[Any]]) -> int:
     """Nodes of the trie of all sequences, its root not counted.
 
     Sorted, a sequence shares with everything before it exactly what it shares with its neighbour; the rest is new. So
     the trie itself is never built: memory stays that of the sequences.
     """
     total = 0
-    previous: tuple[int, ...] = ()
-    for tokens in sorted(map(tuple, token_id_lists)):
+    previous: tuple[Any, ...] = ()
+    for tokens in sorted(map(tuple, token_lists)):
         total += len(tokens) - common_prefix(previous, tokens)
         previous = tokens
     return total

@@ -67,6 +67,7 @@ def test_generate_writes_the_run_and_says_what_it_made(project, rlaif):
         "pairs.jsonl",
         "run.json",
         "settings.yaml",
+        "templates",
         "timings.json",
         "wanted.parquet",
     }

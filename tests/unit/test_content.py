@@ -100,13 +100,15 @@ def _shingles(prompt: Prompt) -> set[tuple[str, ...]]:
 
 def test_the_examples_of_the_constitution_readme_are_true(tmp_path):
     readme = project_file("constitution/README.md").read_text()
-    extending, before, after, _ = re.findall(r"```yaml\n(.*?)```", readme, flags=re.S)
+    testing, extending, before, after, _ = re.findall(r"```yaml\n(.*?)```", readme, flags=re.S)
     (tmp_path / "clinic.yaml").write_text(extending)
     clinic = load_constitution(tmp_path / "clinic.yaml")
     assert {p.id for p in clinic.enabled} ^ {p.id for p in load_constitution("default").enabled} == {
         "not-preachy",
         "plain-words",
     }
+    (tmp_path / "tested.yaml").write_text(f"name: tested\nprinciples:\n{testing}")
+    assert load_constitution(tmp_path / "tested.yaml").principles[0].tests[0].better == "A"
     default = project_file("constitution/default.yaml").read_text()
     assert before in default
     (tmp_path / "my.yaml").write_text(default.replace(before, after))

@@ -1,0 +1,93 @@
+"""`rlaif explain`: how one label came about, from the exact prompts to the pooled probability."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from rlaif.cli.show import find_label, find_run
+
+if TYPE_CHECKING:  # loaded inside the command, so that `rlaif --help` stays fast
+    from rich.console import RenderableType
+
+app = typer.Typer()
+
+
+@app.command(epilog="Examples:  rlaif explain quickstart 3fa9  ·  rlaif explain quickstart 3fa9 --prompts --json")
+def explain(
+    run: Annotated[str, typer.Argument(help="A run's name, or its folder.")],
+    pair: Annotated[str, typer.Argument(help="A pair's id, or as much of its beginning as is unique.")],
+    output: Annotated[Path, typer.Option(help="The folder that holds runs/.")] = Path("outputs"),
+    prompts: Annotated[bool, typer.Option("--prompts", help="Show every prompt in full, not the first alone.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON with all prompts.")] = False,
+) -> None:
+    """Show what the judge saw and gave, per principle and order, and how that became this label, step by step.
+
+    The prompts are rendered again from what the run saved; the numbers come from the store. No model is asked.
+    """
+    from rich.console import Console
+
+    from rlaif.feedback.explain import explain as explained
+    from rlaif.store import Store
+
+    folder = find_run(run, output)
+    with Store(folder.resolve().parent.parent / "store") as store:
+        found = explained(folder, find_label(folder, pair), store).as_json()
+    if as_json:
+        typer.echo(json.dumps(found, ensure_ascii=False))
+    else:
+        Console().print(explanation_view(found, prompts))
+
+
+def explanation_view(found: dict[str, Any], all_prompts: bool) -> "RenderableType":
+    """The answers, each principle with both orders, and the sum."""
+    from rich.console import Group
+    from rich.text import Text
+
+    from rlaif.cli.run_view import safe
+
+    parts: list[RenderableType] = [Text(f"Pair {found['pair_id']}", style="bold")]
+    parts += [Text.assemble((f"{one['role']}: ", "bold"), safe(one["content"])) for one in found["conversation"]]
+    parts += [Text.assemble((f"{name}: ", "bold"), safe(found[f"response_{name}"])) for name in ("x", "y")]
+    for number, step in enumerate(found["steps"]):
+        parts += [Text(""), Text(f"Principle {step['principle_id']}", style="bold")]
+        for place, order in enumerate(step["orders"]):
+            if all_prompts or number == place == 0:
+                parts += [Text("what the judge saw:", style="dim"), safe(order["prompt"])]
+            parts.append(Text("  " + order_line(order)))
+        parts.append(Text("  " + step_line(step, found["floor"], found["total_weight"])))
+    return Group(*parts, Text(""), *(Text(line) for line in label_lines(found)))
+
+
+def order_line(order: dict[str, Any]) -> str:
+    """One request and its answer."""
+    begin = f"{order['shown_first']} shown first: "
+    if order["probability_x"] is None:
+        return f"{begin}no verdict, {order['outcome']}: {order['reason']}"
+    logs = [order["logprob_a"], order["logprob_b"]]
+    first, second = ("-inf" if log is None else f"{log:.4f}" for log in logs)
+    odds = f"log P(A) {first}, log P(B) {second}, uncovered {order['uncovered']:.4f}"
+    return f"{begin}{odds} → P(A) = {order['probability_a']:.4f} → P(x) = {order['probability_x']:.4f}"
+
+
+def step_line(step: dict[str, Any], floor: float, total_weight: float) -> str:
+    """One principle's way into the label."""
+    if step["probability"] is None:
+        return "no verdict in both orders: it has no say"
+    line = f"mean of both orders P(x) = {step['probability']:.4f} → log-odds in [{floor:g}, {1 - floor:g}]"
+    line += f" {step['log_odds']:+.4f}"
+    if step["share"] is None:
+        return f"{line}; weight {step['weight']:g}: it has no say"
+    return f"{line} × weight {step['weight']:g} / {total_weight:g} → share {step['share']:+.4f}"
+
+
+def label_lines(found: dict[str, Any]) -> list[str]:
+    """The sum of the shares, and whether it is what the run recorded."""
+    if found["probability_x"] is None:
+        lines = ["No principle has a say: there is no label."]
+    else:
+        lines = [f"Sum of the shares {found['log_odds']:+.4f} → P(x is better) = {found['probability_x']:.6f}"]
+    if found["probability_x"] != found["recorded"]:
+        lines.append(f"The run recorded {found['recorded']}: the store no longer holds the same judgments.")
+    return lines

@@ -1,0 +1,77 @@
+"""The run as its folder has it from last time: what a plan compares with, to say why something is missing."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rlaif.constitution import Constitution, load_constitution
+from rlaif.documents import read_yaml, validate
+from rlaif.engines.base import ModelIdentity
+from rlaif.errors import RlaifError, SettingsError
+from rlaif.feedback.generate import Templates
+from rlaif.feedback.keys import answering
+from rlaif.pair_dataset import read_rows
+from rlaif.settings import PolicySettings, Settings
+from rlaif.templates import load_template
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Previous:
+    """A finished run. `policies` are its identities with what was asked of each; `asked_prompts` and `judged_pairs`
+    are ids."""
+
+    settings: Settings
+    constitution: Constitution
+    templates: Templates
+    judge: ModelIdentity
+    policies: tuple[tuple[ModelIdentity, PolicySettings], ...]
+    asked_prompts: frozenset[str]
+    judged_pairs: frozenset[str]
+
+    def policy(self, identity: ModelIdentity) -> PolicySettings | None:
+        """What was asked of this model."""
+        own = [asked for known, asked in self.policies if answering(known) == answering(identity)]
+        return own[0] if own else None
+
+
+def read_previous(folder: Path) -> Previous | None:
+    """The finished run in a folder; None where there is none, or one of a version that saved less."""
+    try:
+        summary = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+        settings = read_settings(folder)
+        labels = [(row["pair_id"], row["prompt_id"]) for row in read_rows(folder / "labels.parquet")]
+        policies = [ModelIdentity(**identity) for identity in summary["policies"]]
+        return Previous(
+            settings=settings,
+            constitution=load_constitution(folder / "constitution.yaml"),
+            templates=read_templates(folder),
+            judge=ModelIdentity(**summary["judge"]),
+            policies=tuple(zip(policies, settings.policies, strict=True)),
+            asked_prompts=frozenset(prompt for _, prompt in labels) | _unanswered(summary),
+            judged_pairs=frozenset(pair for pair, _ in labels),
+        )
+    except (OSError, ValueError, KeyError, TypeError, RlaifError):
+        return None  # it serves to give reasons only; without it they are less precise, and the plan is the same
+
+
+def latest_run(runs: Path) -> Previous | None:
+    """The run of a project that finished last: what a run under a new name is compared with."""
+    finished = sorted(runs.glob("*/run.json"), key=lambda file: (file.stat().st_mtime_ns, file.parent.name))
+    return read_previous(finished[-1].parent) if finished else None
+
+
+def read_settings(folder: Path) -> Settings:
+    """The settings a run saved."""
+    return validate(read_yaml(folder / "settings.yaml", SettingsError), Settings, SettingsError)
+
+
+def read_templates(folder: Path) -> Templates:
+    """The templates a run saved."""
+    named = {name: load_template(f"{name}.txt", base=folder / "templates") for name in ("judge", "critique")}
+    return Templates(**named)
+
+
+def _unanswered(summary: Mapping[str, Any]) -> frozenset[str]:
+    return frozenset(one["prompt_id"] for one in summary["unanswered"])

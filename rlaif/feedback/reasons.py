@@ -1,0 +1,111 @@
+"""Why a request is missing from the store, in words: what differs from the run's last time.
+
+Each function looks at one missing request and gives the first thing that explains it, the widest first: a new judge
+explains every judgment, a new prompt all of its own, an edited principle its own. `{prompts}` and `{calls}` in a
+reason stand for the numbers of the group it names.
+"""
+
+from collections.abc import Iterable
+
+from rlaif.constitution import Constitution, Principle
+from rlaif.constitution import diff as changes
+from rlaif.engines.base import ModelIdentity
+from rlaif.feedback.ask import Value
+from rlaif.feedback.keys import answering
+from rlaif.feedback.previous import Previous
+from rlaif.records import Prompt, ResponsePair
+from rlaif.settings import JudgeSettings, PolicySettings
+from rlaif.templates import Template
+
+NEVER_RUN = "never run"
+NOT_YET = "not asked yet"
+NEW_PROMPTS = "new prompts: {prompts}"
+NEW_ANSWERS = "new answers to compare"
+NOT_KEPT = "failed, refused or unfinished last time"
+
+
+def why_sampled(
+    prompt: Prompt, index: int, policy: PolicySettings, identity: ModelIdentity, previous: Previous | None
+) -> str:
+    """Why an answer has to be drawn. `prompt` was asked before where `previous` says so."""
+    if previous is None:
+        return NEVER_RUN
+    before = previous.policy(identity)
+    if before is None:
+        return f"policy is new or changed: {policy.model}"
+    drawn, was_drawn = (one.sampling.model_dump(exclude={"max_tokens"}) for one in (policy, before))
+    if drawn != was_drawn:
+        changed = ", ".join(name for name in drawn if drawn[name] != was_drawn[name])
+        return f"sampling of {policy.model} changed: {changed}"
+    if prompt.id not in previous.asked_prompts:
+        return NEW_PROMPTS
+    if index >= before.samples:
+        return f"samples raised from {before.samples} to {policy.samples}"
+    return NOT_KEPT
+
+
+def why_outdated(value: Value, policy: PolicySettings) -> str:
+    """Why a stored answer does not answer under the limit of today."""
+    if policy.sampling.max_tokens > value["max_tokens"]:
+        return "max_tokens raised: {calls} answers were cut"
+    return "max_tokens lowered: {calls} answers are longer or were cut elsewhere"
+
+
+def why_judged(
+    pair: ResponsePair, principle: Principle, identity: ModelIdentity, template: Template, previous: Previous | None
+) -> str:
+    """Why a pair has to be judged under a principle."""
+    if previous is None:
+        return NEVER_RUN
+    common = _why_compared(identity, previous, template, previous.templates.judge)
+    if common:
+        return common
+    if pair.prompt.id not in previous.asked_prompts:
+        return NEW_PROMPTS
+    content = principle.judging_content()
+    same = [old for old in previous.constitution.enabled if old.judging_content() == content]
+    if not same:
+        return why_principle(principle, previous.constitution)
+    if not any(old.applies_to(pair.prompt.tags) for old in same):
+        return f"principle {principle.id!r} applies to more prompts: tags"
+    return NOT_KEPT if pair.id in previous.judged_pairs else NEW_ANSWERS
+
+
+def why_principle(principle: Principle, before: Constitution) -> str:
+    """What is new about a principle whose words were not judged before."""
+    if any(old.judging_content() == principle.judging_content() for old in before.principles):
+        return f"principle {principle.id!r} is enabled again"
+    if principle.id not in {old.id for old in before.principles}:
+        return f"principle {principle.id!r} is new"
+    alone = before.model_copy(update={"principles": (principle,)})
+    own = [change.kind for change in changes(before, alone) if change.principle_id == principle.id]
+    return f"principle {principle.id!r} changed: {', '.join(_judged(own)) or 'text'}"
+
+
+def why_critiqued(
+    prompt: Prompt, settings: JudgeSettings, identity: ModelIdentity, template: Template, previous: Previous | None
+) -> str:
+    """Why a pair of the dataset needs a critique."""
+    if previous is None:
+        return NEVER_RUN
+    common = _why_compared(identity, previous, template, previous.templates.critique)
+    if common:
+        return common
+    if settings.critique_max_tokens != previous.settings.judge.critique_max_tokens:
+        return "critique_max_tokens changed"
+    if previous.settings.pairs.critiques == "none":
+        return "critiques are turned on"
+    return "the pairs of the dataset change" if prompt.id in previous.asked_prompts else NEW_PROMPTS
+
+
+def _why_compared(identity: ModelIdentity, previous: Previous, now: Template, before: Template) -> str:
+    if answering(identity) != answering(previous.judge):
+        if identity.name != previous.judge.name:
+            return f"judge model changed: {previous.judge.name} → {identity.name}"
+        changed = [name for name, value in answering(identity).items() if getattr(previous.judge, name) != value]
+        return f"judge model changed: {', '.join(changed)} of {identity.name}"
+    return f"template changed: {now.name}" if now.digest != before.digest else ""
+
+
+def _judged(kinds: Iterable[str]) -> list[str]:
+    return [kind for kind in kinds if kind in ("text", "question", "examples")]

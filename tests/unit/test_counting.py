@@ -1,0 +1,111 @@
+"""Prompt tokens counted without loading a model: the same as an engine's, and cheap for very many requests."""
+
+import random
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from rlaif.bundled import TINY_MODELS, resolve_model
+from rlaif.engines.base import Request, Sampling
+from rlaif.engines.counting import PromptCounter, open_counter, rough_tokens, scripted_tokens
+from rlaif.engines.scripted import ScriptedEngine
+from rlaif.feedback import cost
+from rlaif.feedback.cost import count_prompt_tokens, neighbours
+from rlaif.numbers.prefix import prefix_tree_tokens
+from rlaif.records import Message
+from rlaif.settings import EngineSettings
+
+
+def request(*texts, name="r"):
+    roles = ["user", "assistant"] * len(texts)
+    messages = tuple(Message(role, text) for role, text in zip(roles, texts, strict=False))
+    return Request(id=name, messages=messages, sampling=Sampling(max_tokens=5))
+
+
+LINES = """\
+{{ bos_token }}
+{% for message in messages %}
+    {% if message.role == "user" %}
+<|user|>{{ message.content | trim }}
+    {% else %}
+<|assistant|>{{ message.content | tojson }}
+    {% endif %}
+{% endfor %}
+{% if add_generation_prompt %}
+<|assistant|>
+{% endif %}
+"""
+
+
+@pytest.fixture(params=[*TINY_MODELS, "a template in lines"])
+def model(request, tmp_path):
+    """The bundled models, and one whose template needs what transformers does about white space and names."""
+    if request.param in TINY_MODELS:
+        return resolve_model(request.param)
+    folder = tmp_path / "model"
+    shutil.copytree(resolve_model("tiny-judge"), folder)
+    (folder / "chat_template.jinja").write_text(LINES)
+    return str(folder)
+
+
+@pytest.mark.slow
+def test_tokens_are_those_of_transformers(model):
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(model)
+    counter = open_counter(EngineSettings(kind="vllm"), model)
+    assert counter.is_exact
+    for one in (request("Hi."), request("Why?", "Because é.", "  And\n\nthen <|end|>?\n"), request("äöü 🙂\n")):
+        messages = [message.as_dict() for message in one.messages]
+        expected = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False)
+        assert counter.tokens(one) == expected
+
+
+def test_counting_imports_no_heavy_library():
+    program = (
+        "import sys\nfrom rlaif.engines.counting import open_counter\nfrom rlaif.settings import EngineSettings\n"
+        "from tests.unit.test_counting import request\n"
+        "assert len(open_counter(EngineSettings(), 'tiny-judge').tokens(request('Hi.'))) > 3\n"
+        "assert not {'torch', 'transformers', 'vllm'} & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_scripted_engine_counts_the_same():
+    one = request("One two three.", "Four.", "Five six?")
+    (answer,) = ScriptedEngine().complete([one])
+    assert len(scripted_tokens(one)) == answer.prompt_tokens == 9
+
+
+def test_a_model_without_files_here_is_counted_roughly_and_says_so():
+    assert [len(piece) for piece in rough_tokens(request("x" * 10))] == [4, 4, 2]
+
+
+def test_of_many_requests_a_part_is_tokenised_and_the_sums_are_near(monkeypatch):
+    """Prompts of very different lengths; the part of 400 of 6,000 gives both sums within 5 %."""
+    draw = random.Random(1)
+    requests = []
+    for prompt in range(200):
+        conversation = " ".join(draw.choices(["some", "words", "of", "many"], k=draw.randint(5, 400)))
+        for n in range(30):
+            text = f"Question {prompt}: {conversation} then {n} {'tail ' * draw.randint(1, 20)}"
+            requests.append(request(text, name=f"{prompt}-{n}"))
+    draw.shuffle(requests)
+    exact = [scripted_tokens(one) for one in requests]
+    tokenised = []
+    counter = PromptCounter(lambda one: tokenised.append(one) or scripted_tokens(one), is_exact=True)
+    monkeypatch.setattr(cost, "_TOKENISED", 400)
+    prompt, shared = count_prompt_tokens(requests, counter)
+    assert len(tokenised) == 400
+    assert prompt == pytest.approx(sum(map(len, exact)), rel=0.05)
+    assert shared == pytest.approx(prefix_tree_tokens(exact), rel=0.05)
+
+
+def test_few_requests_are_all_counted_and_none_cost_nothing():
+    counter = PromptCounter(scripted_tokens, is_exact=True)
+    assert count_prompt_tokens([], counter) == (0, 0)
+    assert count_prompt_tokens([request("a b c"), request("a b d")], counter) == (8, 5)
+    assert len(neighbours([request("a")] * 7, 10)) == 7
