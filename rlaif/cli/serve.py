@@ -13,7 +13,7 @@ app = typer.Typer()
 
 @app.command(
     context_settings={"allow_extra_args": True, "ignore_unknown_options": False},
-    epilog="Examples:  rlaif serve tiny-judge  ·  rlaif serve Qwen/Qwen3-8B --tensor-parallel 2 -- --max-num-seqs 512",
+    epilog="Examples:  rlaif serve tiny-judge  ·  rlaif serve Qwen/Qwen2.5-14B-Instruct -- --max-num-seqs 512",
 )
 def serve(
     context: typer.Context,
