@@ -49,6 +49,11 @@ class TokenSequence:
     def num_scored(self) -> int:
         return int(self.scored.sum())
 
+    def until_last_scored(self) -> "TokenSequence":
+        """Without what follows the answer's last scored token (a template's white space)."""
+        stop = int(np.flatnonzero(self.scored)[-1]) + 1
+        return self if stop == len(self) else TokenSequence(self.ids[:stop], self.scored[:stop])
+
 
 Family = tuple[TokenSequence, ...]
 
