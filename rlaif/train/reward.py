@@ -2,7 +2,7 @@
 
 A reward is read at a sequence's last token, in float32, by a head without bias whose first weights are drawn from
 N(0, 1 / (width + 1)) (Stiennon et al., arXiv:2009.01325). What is saved is transformers' own classification model with
-one label; its config also holds the rewards' mean and deviation on the training data, for those who want them centred.
+one label; its config also holds the rewards' mean and deviation on held-out rows (without any: on the training rows).
 """
 
 from collections.abc import Sequence
@@ -13,9 +13,11 @@ from torch import nn
 
 from rlaif.errors import InputError
 from rlaif.identity import seed_from
+from rlaif.train.batches import divide
 from rlaif.train.examples import TrainingRow
 from rlaif.train.forward import inner_model
 from rlaif.train.losses import bradley_terry, centring, weighted_sum
+from rlaif.train.settings import LoopSettings
 from rlaif.train.task import Layout, Outcome, RowsTask, accuracy_of, mean_of
 
 
@@ -57,6 +59,23 @@ def load_reward_model(source: str, tokenizer: Any, *, seed: int, dtype: torch.dt
     if any("score" in name for name in about["missing_keys"]):
         init_head(model, seed)
     return model
+
+
+@torch.no_grad()
+def note_statistics(module: nn.Module, task: RewardTask, settings: LoopSettings) -> None:
+    """Put the rewards' mean and standard deviation into the model's config, as `reward_mean` and `reward_std`.
+
+    Rewards are free up to a constant; who uses them as numbers subtracts the one and divides by the other.
+    """
+    device = next(module.parameters()).device
+    module.eval()
+    found = []
+    for part in divide(range(len(task.rows)), task.sizes, settings.micro_batch_tokens)[0]:
+        with torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bf16"):
+            found.append(module(task.batch(part, device)).double().flatten())
+    rewards = torch.cat(found)
+    config = inner_model(module.model).config
+    config.reward_mean, config.reward_std = float(rewards.mean()), float(rewards.std(correction=0))
 
 
 def check_pad_token(tokenizer: Any) -> None:

@@ -18,14 +18,14 @@ from torch import nn
 from rlaif.documents import write_yaml
 from rlaif.engines.model_files import find_model
 from rlaif.errors import InputError
-from rlaif.identity import digest
+from rlaif.identity import digest, seed_from
 from rlaif.settings import EngineSettings
 from rlaif.train.dpo import DpoTask
 from rlaif.train.examples import DataCard, DataEntry, Limits, TrainingRow, read_demonstrations, read_preferences
 from rlaif.train.forward import LogprobModel, RewardModel, prepare_model
 from rlaif.train.loop import Figures, Report, Watcher, make_accelerator, train
 from rlaif.train.reference import reference_sums, weights_digest
-from rlaif.train.reward import RewardTask, load_reward_model
+from rlaif.train.reward import RewardTask, load_reward_model, note_statistics
 from rlaif.train.saving import is_saved, model_card, save_model
 from rlaif.train.settings import (
     WITHOUT_REFERENCE,
@@ -64,6 +64,7 @@ def run_training(
     watch: Watcher = lambda done, total, figures: None,
 ) -> Result:
     """Carry a training out; paths of the settings count from `base`."""
+    _quiet_transformers()
     output = base / settings.output
     name = find_model(settings.model, EngineSettings()).source
     tokenizer = _load_tokenizer(name)
@@ -72,7 +73,7 @@ def run_training(
     card.check(allow_uneven=settings.allow_uneven)
     held_out = _read(method, settings, settings.eval_data, tokenizer, base)[0] if settings.eval_data else []
     accelerator = make_accelerator(settings.loop, output / "training")
-    model = _load(method, name, tokenizer, settings).to(accelerator.device)
+    model = _with_adapters(method, _load(method, name, tokenizer, settings), settings).to(accelerator.device)
     module: nn.Module = RewardModel(model) if method == "reward" else LogprobModel(model)
     if isinstance(module, LogprobModel):
         module.chunk_rows = settings.loop.chunk_rows
@@ -98,6 +99,8 @@ def run_training(
     )
     if accelerator.is_main_process and not (is_saved(output) and report.resumed_at == report.steps):
         say(f"writing {output}")
+        if isinstance(task, RewardTask):
+            note_statistics(module, evaluation if isinstance(evaluation, RewardTask) else task, settings.loop)
         figures: Figures = {**report.last, **(report.evaluation or {})}
         about = model_card(method, settings.model, settings.model_dump(mode="json"), card.as_dict(), figures)
         save_model(model, tokenizer, output, about)
@@ -159,6 +162,14 @@ def _read(
     return read(entries, Tokeniser(tokenizer), limits, base=base)
 
 
+def _quiet_transformers() -> None:
+    """No bars and reports of loading: the head of a new reward model is meant to be missing."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # transformers has no annotation here
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+
+
 def _load_tokenizer(name: str) -> Any:
     from transformers import AutoTokenizer
 
@@ -187,6 +198,24 @@ def _load(method: Method, name: str, tokenizer: Any, settings: TrainSettings) ->
     if settings.loop.gradient_checkpointing:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     return model
+
+
+def _with_adapters(method: Method, model: Any, settings: TrainSettings) -> Any:
+    """The model with its LoRA adapters, where they are asked for; their first weights follow from the seed."""
+    if settings.lora is None:
+        return model
+    from peft import LoraConfig, get_peft_model
+
+    torch.manual_seed(seed_from(f"adapters|{settings.loop.seed}"))
+    config = LoraConfig(
+        task_type="SEQ_CLS" if method == "reward" else "CAUSAL_LM",
+        r=settings.lora.rank,
+        lora_alpha=settings.lora.alpha,
+        lora_dropout=settings.lora.dropout,
+        target_modules=list(settings.lora.targets) or "all-linear",
+        modules_to_save=["score"] if method == "reward" else None,
+    )
+    return get_peft_model(model, config)
 
 
 def _check_kind(method: Method, name: str, config: Any) -> None:

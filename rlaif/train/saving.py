@@ -31,6 +31,7 @@ def save_model(model: Any, tokenizer: Any, folder: Path, card: str, *, dtype: to
     (fresh / "README.md").write_text(card, encoding="utf-8")
     (folder / _LAST).unlink(missing_ok=True)
     for path in sorted(fresh.iterdir(), key=lambda path: path.name == _LAST):
+        path.chmod(0o644)  # safetensors leaves weights readable by their owner alone
         path.replace(folder / path.name)
     fresh.rmdir()
 

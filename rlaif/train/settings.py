@@ -62,6 +62,15 @@ class LoopSettings(Strict):
     )
 
 
+class LoraSettings(Strict):
+    """Low-rank adapters (peft) instead of all weights; a reward model's head is trained with them."""
+
+    rank: PositiveInt = Field(16, description="Width of an adapter. Usual: 8 to 64.")
+    alpha: PositiveInt = Field(32, description="Adapters count for alpha / rank. Usual: one to two times the rank.")
+    dropout: float = Field(0.0, ge=0.0, lt=1.0, description="On the adapters' input. Usual: 0 to 0.1.")
+    targets: tuple[str, ...] = Field((), description="Names of the layers that get one; default: all linear ones.")
+
+
 class TrainSettings(Strict):
     """What is trained, on what."""
 
@@ -73,6 +82,7 @@ class TrainSettings(Strict):
     too_long: TooLong = Field("refuse", description="What happens to longer rows: refuse, cut_answer, cut_prompt.")
     labels: Labels = Field("soft", description="soft: the probability column; hard: 0 or 1, ties refused.")
     allow_uneven: bool = Field(False, description="Go on when one dataset loses more rows than another.")
+    lora: LoraSettings | None = Field(None, description="Train adapters, merged into the model that is saved.")
     loop: LoopSettings = Field(default_factory=lambda: LoopSettings())
 
 

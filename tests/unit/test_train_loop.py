@@ -70,9 +70,9 @@ def weights_of(module):
     return torch.cat([weight.detach().flatten() for weight in module.parameters()])
 
 
-def run(method, folder, rows=None, layout=Layout(), **changes):  # noqa: B008
+def run(method, folder, rows=None, layout=Layout(), evaluation=None, **changes):  # noqa: B008
     task, module = make(method, rows or some_rows(), layout)
-    report = train(task, module, loop_settings(**changes), folder=folder)
+    report = train(task, module, loop_settings(**changes), folder=folder, evaluation=evaluation)
     return weights_of(module), report
 
 
