@@ -1,6 +1,7 @@
 """`rlaif train sft | reward | dpo`: a model from preference data, whoever labelled them."""
 
 import json
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -82,6 +83,7 @@ def _train(
     from rlaif.documents import apply_sets, read_yaml, validate
     from rlaif.errors import SettingsError
 
+    _check_installed()
     document = read_yaml(config, SettingsError) if config else _no_file()
     document = apply_sets(document, [*_as_sets(model, data, output), *(sets or [])])
     console = Console(stderr=True)
@@ -111,8 +113,20 @@ def _no_file() -> "Document":
 
 
 def _as_sets(model: str | None, data: list[str] | None, output: str | None) -> list[str]:
-    """The flags as `--set` texts; JSON is YAML, so any path survives."""
-    found = [f"{name}={json.dumps(value)}" for name, value in (("model", model), ("output", output)) if value]
+    """The flags as `--set` texts; JSON is YAML, so any path survives. A flag's path counts from here, a file's from
+    where the file lies."""
+    found = [f"model={json.dumps(model)}"] if model else []
+    if output:
+        found.append(f"output={json.dumps(str(Path(output).absolute()))}")
     if data:
-        found.append(f"data={json.dumps([{'path': one} for one in data])}")
+        paths = [{"path": str(Path(one).absolute()) if Path(one).exists() else one, "name": one} for one in data]
+        found.append(f"data={json.dumps(paths)}")
     return found
+
+
+def _check_installed() -> None:
+    """Raise EngineUnavailable, with the command that mends it, where the training libraries are missing."""
+    from rlaif.errors import EngineUnavailable
+
+    if missing := [name for name in ("torch", "accelerate", "peft", "safetensors") if not find_spec(name)]:
+        raise EngineUnavailable(f"training needs {', '.join(missing)}.", do="Install it: pip install 'rlaif[train]'")

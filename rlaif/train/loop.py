@@ -116,7 +116,8 @@ class _Loop:
             if is_last or is_over or done % self.settings.save_every == 0:
                 self.save(done)
         self.restore_best()
-        self.accelerator.end_training()
+        for tracker in self.accelerator.trackers:  # end_training would also end the process group: no second run
+            tracker.finish()
         return Report(done, first, last, evaluated, is_over)
 
     # --- one step
@@ -282,6 +283,8 @@ class _Loop:
             checkpoint.restore(self.plain, self.optimiser, state)
             self.best_loss, self.evaluations_since_best = state.best_loss, state.evaluations_since_best
         if self.accelerator.is_main_process:
+            if state is None:
+                (self.folder / "best.pt").unlink(missing_ok=True)  # of a run whose checkpoints are gone
             self.log.touch()
             os.truncate(self.log, 0 if state is None else state.log_bytes)
         self.accelerator.wait_for_everyone()

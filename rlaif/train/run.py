@@ -21,7 +21,15 @@ from rlaif.errors import InputError
 from rlaif.identity import digest, seed_from
 from rlaif.settings import EngineSettings
 from rlaif.train.dpo import DpoTask
-from rlaif.train.examples import DataCard, DataEntry, Limits, TrainingRow, read_demonstrations, read_preferences
+from rlaif.train.examples import (
+    DataCard,
+    DataEntry,
+    Limits,
+    TrainingRow,
+    read_demonstrations,
+    read_preferences,
+    rows_digest,
+)
 from rlaif.train.forward import LogprobModel, RewardModel, prepare_model
 from rlaif.train.loop import Figures, Report, Watcher, make_accelerator, train
 from rlaif.train.reference import reference_sums, weights_digest
@@ -42,7 +50,12 @@ from rlaif.train.tokenise import Tokeniser
 Method = Literal["sft", "reward", "dpo"]
 SETTINGS: dict[Method, type[TrainSettings]] = {"sft": SftSettings, "reward": RewardSettings, "dpo": DpoSettings}
 # what may change between a killed run and its continuation without changing a number
-_FREE: Any = {"output": True, "reference_cache": True, "loop": {"save_every", "keep_checkpoints", "trackers"}}
+_FREE: Any = {
+    **dict.fromkeys(
+        ("output", "reference_cache", "model", "data", "eval_data"), True
+    ),  # what they hold is named itself
+    "loop": {"save_every", "keep_checkpoints", "trackers"},
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +84,7 @@ def run_training(
     rows, card = _read(method, settings, settings.data, tokenizer, base)
     show_card(card)
     card.check(allow_uneven=settings.allow_uneven)
-    held_out = _read(method, settings, settings.eval_data, tokenizer, base)[0] if settings.eval_data else []
+    held_out = _read(method, settings, settings.eval_data, tokenizer, base)[0]
     accelerator = make_accelerator(settings.loop, output / "training")
     model = _with_adapters(method, _load(method, name, tokenizer, settings), settings).to(accelerator.device)
     module: nn.Module = RewardModel(model) if method == "reward" else LogprobModel(model)
@@ -81,6 +94,7 @@ def run_training(
         "method": method,
         "settings": digest(settings.model_dump(mode="json", exclude=_FREE)),
         "data": card.digest,
+        "eval_data": rows_digest(held_out),
         "model": weights_digest(module),
     }
     layout = Layout.of(settings.loop, accelerator.device)

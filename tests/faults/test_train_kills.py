@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 METHODS = ("sft", "reward", "dpo", "dpo-lora", "reward-lora")
-DEATHS = int(os.environ.get("RLAIF_TRAIN_DEATHS", "3"))  # runs per method, each killed once or twice; 30 by hand
+DEATHS = int(os.environ.get("RLAIF_TRAIN_DEATHS", "2"))  # runs per method, each killed once or twice; 30 by hand
 
 
 def same(one, other):

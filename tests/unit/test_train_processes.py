@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.unit.process_child import train_all
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -27,8 +29,8 @@ def test_two_processes_train_what_one_trains(tmp_path):
         port = str(probe.getsockname()[1])
     shared = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
     alone, both = tmp_path / "alone", tmp_path / "both"
-    children = [start(alone)]
-    children += [start(both, RANK=rank, LOCAL_RANK=rank, **shared) for rank in ("0", "1")]
+    children = [start(both, RANK=rank, LOCAL_RANK=rank, **shared) for rank in ("0", "1")]
+    train_all(alone)
     for child in children:
         _, errors = child.communicate(timeout=500)
         assert child.returncode == 0, errors[-3000:]
