@@ -47,13 +47,13 @@ class RewardTask(RowsTask):
         return Outcome(weighted_sum(losses, self.column("weight", rows, device)), metrics)
 
 
-def load_reward_model(source: str, tokenizer: Any, *, seed: int, dtype: torch.dtype = torch.float32) -> Any:
-    """A classification model with one label on `source`'s backbone; its head is new unless `source` has one."""
+def load_reward_model(base: str, tokenizer: Any, *, seed: int, dtype: torch.dtype = torch.float32) -> Any:
+    """A classification model with one label on `base`'s backbone; its head is new unless `base` has one."""
     from transformers import AutoModelForSequenceClassification
 
     check_pad_token(tokenizer)
     model, about = AutoModelForSequenceClassification.from_pretrained(
-        source, num_labels=1, dtype=dtype, output_loading_info=True
+        base, num_labels=1, dtype=dtype, output_loading_info=True
     )
     model.config.pad_token_id = tokenizer.pad_token_id
     if any("score" in name for name in about["missing_keys"]):
