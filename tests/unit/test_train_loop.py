@@ -16,13 +16,13 @@ from rlaif.train import checkpoint
 from rlaif.train.batches import divide, learning_rate, plan_run
 from rlaif.train.dpo import DpoTask
 from rlaif.train.examples import TrainingRow
-from rlaif.train.forward import LogprobModel, RewardModel
+from rlaif.train.forward import LogprobModel, RewardModel, sum_by_sequence
 from rlaif.train.loop import train
 from rlaif.train.reference import reference_sums, weights_digest
 from rlaif.train.reward import RewardTask
 from rlaif.train.settings import DpoSettings, LoopSettings, OptimiserSettings
 from rlaif.train.sft import SftTask
-from rlaif.train.task import Layout, Outcome
+from rlaif.train.task import Layout, Outcome, accuracy_of
 from tests.train_models import double_llama, llama, random_pairs
 
 torch.set_num_threads(1)
@@ -165,6 +165,35 @@ def same(one, other):
     if isinstance(one, list):
         return len(one) == len(other) and all(map(same, one, other))
     return one == other
+
+
+def test_dropout_follows_from_the_place_in_the_run_and_not_from_what_came_before(tmp_path):
+    found = []
+    for number in range(2):
+        torch.manual_seed(number)
+        module = LogprobModel(double_llama(attention_dropout=0.3))
+        task, _ = make("sft", some_rows())
+        train(task, module, loop_settings(), folder=tmp_path / str(number))
+        found.append(weights_of(module))
+    assert torch.equal(*found)
+    without, _ = run("sft", tmp_path / "without")
+    assert not torch.equal(found[0], without)
+
+
+def test_the_loss_of_sft_is_the_weighted_mean_over_answer_tokens(tmp_path):
+    task, module = make("sft", some_rows())
+    report = train(task, module, loop_settings(batch_size=11, max_steps=1), folder=tmp_path)
+    first, total, count = LogprobModel(double_llama()), 0.0, 0.0
+    for row in task.rows:
+        total -= row.weight * float(first(Layout().batch([row.family])).logprobs.detach().sum())
+        count += row.weight * row.family[0].num_scored
+    assert report.last["loss"] == pytest.approx(total / count, rel=1e-10)
+
+
+def test_ties_are_half_right_and_undecided_rows_are_not_counted():
+    gap = torch.tensor([1.0, -1.0, 0.0, 2.0, -1.0])
+    total, count = accuracy_of(gap, torch.tensor([0.9, 1.0, 0.8, 0.5, 0.2]))
+    assert (float(total), count) == (1 + 0 + 0.5 + 1, 4)
 
 
 # --- resume within a process (killing one: tests/faults/test_train_kills.py)
@@ -312,8 +341,9 @@ def test_reference_log_probabilities_are_kept_by_content(tmp_path):
     assert np.array_equal(again, first[::-1])
     reference_sums(LogprobModel(double_llama(seed=3)), rows, Layout(), 60, cache=tmp_path)
     assert len(list(tmp_path.glob("*.npz"))) == 2  # another model, another file
-    alone = [reference_sums(module, [row], Layout("off"), 60, cache=None)[0] for row in rows]
-    assert np.abs(first - alone).max() < 1e-11
+    for row, kept in zip(rows, first, strict=True):
+        batch = Layout("off").batch([row.family])
+        assert np.abs(kept - sum_by_sequence(module(batch).logprobs, batch).detach().numpy()).max() < 1e-11
 
 
 def test_the_reward_is_zero_where_policy_and_reference_are_one_model(tmp_path):
@@ -341,6 +371,11 @@ def test_every_epoch_takes_every_row_once(num_rows, batch_size, epochs, seed):
         of_epoch = taken[epoch * plan.steps_per_epoch : (epoch + 1) * plan.steps_per_epoch]
         assert sorted(row for rows in of_epoch for row in rows) == list(range(num_rows))
     assert plan.epoch(plan.num_steps) == epochs
+
+
+def test_epochs_and_seeds_have_orders_of_their_own():
+    plan, other = (plan_run(50, 50, 2, None, seed) for seed in (0, 1))
+    assert len({tuple(order) for order in (plan.rows(0), plan.rows(1), other.rows(0))}) == 3
 
 
 @settings(max_examples=80, deadline=None)
