@@ -3,7 +3,6 @@
 `rlaif store gc` removes what no run wants. A run folder without this file wants everything.
 """
 
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
@@ -22,7 +21,7 @@ _SCHEMA = pa.schema([("kind", pa.string()), ("key", KEY)])
 
 def write_wanted(folder: Path, wanted: Mapping[Kind, Keys]) -> None:
     """Write the keys a run wants, whole or not at all. Do it before the run appends its first result."""
-    partial = folder / f".{WANTED}.{os.getpid()}.partial"
+    partial = folder / f".{WANTED}.partial"  # one name, so that what an earlier death left is written over
     with told_as_ours(str(folder)):
         folder.mkdir(parents=True, exist_ok=True)
         try:

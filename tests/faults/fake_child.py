@@ -19,7 +19,7 @@ import time
 from pathlib import Path
 
 from tests.faults.ledger import Ledger
-from tests.faults.made_up import logprobs_of, text_of, tokens_of
+from tests.faults.made_up import logprobs_of, name_of, text_of, tokens_of
 
 WINDOW = 8
 ANSWERED_BEFORE_DEATH = {"killed": 5, "broken": 0}
@@ -85,7 +85,7 @@ def serve(how, requests, replies, ledger):
                 counters = {"vllm:prompt_tokens": 9, "vllm:prompt_tokens_by_source:local_compute": 4}
                 write(replies, {"type": "counters", "counters": counters})
             if message["type"] == "request":
-                ledger.note("got", message["request"]["id"])
+                ledger.note("got", called(message))
                 waiting.append(message)
         time.sleep(0.004 * chance.random())
         chance.shuffle(waiting)
@@ -95,8 +95,12 @@ def serve(how, requests, replies, ledger):
             message = waiting.pop(0)
             answers = [answer(how, message["request"])]
             write(replies, {"type": "answers", "turn": message["turn"], "answers": answers})
-            ledger.note("gave", message["request"]["id"])
+            ledger.note("gave", called(message))
             num_answered += 1
+
+
+def called(message):
+    return name_of(message["request"]["messages"], message["request"]["sampling"]["seed"])
 
 
 def is_poison(message):

@@ -39,14 +39,20 @@ def left_open(lines, who, first, last):
     return {process: list(open_) for process, open_ in found.items()}
 
 
-def check_asked_twice(lines, *, who, first, last, dead):
+SPANS = {"driver": ("asked", "kept"), "child": ("got", "gave"), "server": ("got", "gave")}
+
+
+def check_asked_twice(lines, who, dead):
     """Nothing is begun again unless a process died in the middle of it. Returns how many were begun again.
 
-    Each time a thing is begun beyond the first must be paid for by a death with this thing open.
+    Each time a thing is begun beyond the first must be paid for by the death of a process that had it open.
     """
+    first, _ = SPANS[who]
     begun = Counter(what for name, _, event, what in lines if name == who and event == first)
-    open_at_death = left_open(lines, who, first, last)
-    excused = Counter(what for process in dead for what in open_at_death.get(str(process), ()))
+    excused = Counter()
+    for name, span in SPANS.items():
+        open_at_death = left_open(lines, name, *span)
+        excused.update(what for process in dead for what in open_at_death.get(str(process), ()))
     for what, times in begun.items():
         assert times <= 1 + excused[what], f"{what} was asked {times} times, and lost {excused[what]} times"
     return sum(times - 1 for times in begun.values())

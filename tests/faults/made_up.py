@@ -12,6 +12,11 @@ def number(*of):
     return int.from_bytes(hashlib.sha256(repr(of).encode()).digest()[:7], "big") / 2**56
 
 
+def name_of(messages, seed):
+    """What a request is called in a ledger: by what it asks, so that every process calls it the same."""
+    return hashlib.sha256(repr(([tuple(one) for one in messages], seed)).encode()).hexdigest()[:16]
+
+
 def text_of(model, messages, seed):
     """`messages` are (role, content) in order."""
     count = 4 + int(20 * number(model, "length", seed, messages))

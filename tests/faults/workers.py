@@ -1,0 +1,134 @@
+"""What is killed in `test_run_kills.py`: drivers (`rlaif generate`) and HTTP servers, forked by a nursery.
+
+python -m tests.faults.workers        (started by nursery.py)
+"""
+
+import json
+import os
+import random
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from tests.faults.ledger import Ledger
+from tests.faults.made_up import logprobs_of, name_of, text_of, tokens_of
+from tests.faults.nursery import tend
+
+
+def generate(folder, seed, patience_s=1.0):
+    """`rlaif generate` in a project's folder. Notes in its ledger what it asked and kept."""
+    import logging
+
+    from rlaif.cli import main
+    from rlaif.engines import http_dispatch, http_engine, scripted, vllm_engine
+
+    os.chdir(folder)
+    os.environ |= {"LEDGER": f"{folder}/ledger", "TMPDIR": f"{folder}/tmp", "XDG_CACHE_HOME": f"{folder}/cache"}
+    out = os.open(f"{folder}/said.txt", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    os.dup2(out, 1)
+    os.dup2(out, 2)
+    ledger, chance = Ledger(f"{folder}/ledger", "driver"), random.Random(seed)
+    for engine in (scripted.ScriptedEngine, vllm_engine.VllmEngine, http_engine.HttpEngine):
+        engine.complete = watched(engine.complete, ledger, chance)
+    vllm_engine.VllmEngine.child_module = "tests.faults.fake_child"
+    vllm_engine.require_vllm = lambda: None
+    vllm_engine._REST_S = 0.0
+    http_dispatch.BACKOFF_S = (0.01, 0.02)
+    http_engine.PATIENCE_S = patience_s
+    logging.lastResort.setLevel(logging.WARNING)
+    try:
+        main.run(["generate", "--yes"])
+    except SystemExit as ended:
+        return ended.code
+    return 0
+
+
+def watched(complete, ledger, chance):
+    """An engine's `complete` that notes what is handed to it and what has been dealt with, and takes its time."""
+
+    def complete_and_note(self, requests):
+        names = {}
+
+        def noted():
+            for request in requests:
+                names[request.id] = name_of(
+                    [(one.role, one.content) for one in request.messages], request.sampling.seed
+                )
+                ledger.note("asked", names[request.id])
+                yield request
+
+        for answer in complete(self, noted()):
+            time.sleep(0.0005 * chance.random())
+            yield answer
+            ledger.note("kept", names[answer.request_id])  # whoever asks for the next has done with this one
+
+    return complete_and_note
+
+
+def serve(folder, port, seed):
+    """An OpenAI-compatible server with two models that do not exist."""
+    ThreadingHTTPServer.daemon_threads = True
+    server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
+    server.handle_error = lambda *_: None  # a driver that is gone
+    server.ledger, server.chance = Ledger(f"{folder}/ledger", "server"), random.Random(seed)
+    server.serve_forever()
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *_):
+        pass
+
+    def do_GET(self):
+        if self.path != "/v1/models":
+            return self.reply(404, {"error": {"message": "no such page"}})
+        return self.reply(200, {"data": [{"id": name, "max_model_len": 4096} for name in ("policy", "judge")]})
+
+    def do_POST(self):
+        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        asked = name_of([(one["role"], one["content"]) for one in body["messages"]], body.get("seed"))
+        self.server.ledger.note("got", asked)
+        time.sleep(0.008 * self.server.chance.random())
+        self.reply(200, answer(body))
+        self.server.ledger.note("gave", asked)
+
+    def reply(self, status, value):
+        content = json.dumps(value).encode()
+        head = f"HTTP/1.1 {status} so\r\ncontent-type: application/json\r\ncontent-length: {len(content)}\r\n\r\n"
+        self.wfile.write(head.encode() + content)
+
+
+def answer(body):
+    messages = [(one["role"], one["content"]) for one in body["messages"]]
+    choice = {"message": {"role": "assistant", "content": ""}, "finish_reason": "stop", "logprobs": None}
+    if body.get("logprobs"):
+        named = zip("AB", logprobs_of(body["model"], messages), strict=True)
+        top = [{"token": token, "logprob": value} for token, value in named]
+        choice["logprobs"] = {"content": [{"token": "A", "top_logprobs": top}]}
+    else:
+        choice["message"]["content"] = text_of(body["model"], messages, body.get("seed"))
+    usage = {"prompt_tokens": tokens_of(messages), "completion_tokens": len(choice["message"]["content"].split()) or 1}
+    return {"choices": [choice], "usage": usage}
+
+
+def warm_up():
+    """Import whatever a run does, so that no worker has to; and nothing that starts a thread."""
+    import duckdb  # noqa: F401
+    import pyarrow
+    import rich.progress  # noqa: F401
+
+    import rlaif.cli.generate
+    import rlaif.cli.progress
+    import rlaif.cli.run_view
+    import rlaif.cli.show
+    import rlaif.engines.http_engine
+    import rlaif.engines.vllm_engine
+    import rlaif.feedback.rates
+    import rlaif.feedback.run  # noqa: F401
+
+    pyarrow.array([{"of": "anything"}])  # the first array ever looks for pandas, which takes a second to load
+
+
+if __name__ == "__main__":
+    warm_up()
+    tend({"generate": generate, "serve": serve})
