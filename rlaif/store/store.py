@@ -7,7 +7,6 @@ Reading changes nothing. What cannot be read is added to `damage` and counts as 
 when it is closed: journals of dead writers, its own too, become segments, and damaged bytes are set aside.
 """
 
-import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
@@ -30,6 +29,7 @@ from rlaif.store.schema import (
     sorted_table,
     table_of,
 )
+from rlaif.store.scratch import scratch_folder
 from rlaif.store.sealing import seal, set_aside_segment
 from rlaif.store.shelf import LocalShelf, open_shelf
 from rlaif.store.writing import in_child, new_source, told_as_ours
@@ -46,7 +46,7 @@ class Store:
 
     def __init__(self, root: Path | str, *, memory_limit: str = "1GB") -> None:
         self._held = ExitStack()
-        self.scratch = Path(self._held.enter_context(tempfile.TemporaryDirectory(prefix="rlaif-store-")))
+        self.scratch = self._held.enter_context(scratch_folder())
         self.shelf = open_shelf(root, self.scratch)
         self.joins = lookup.Joins(memory_limit, self.scratch / "spill")
         self._held.callback(self.joins.close)

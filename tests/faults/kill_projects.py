@@ -2,7 +2,6 @@
 
 import json
 import socket
-from pathlib import Path
 
 from rlaif.store import Store
 from tests.faults.ledger import events
@@ -35,13 +34,17 @@ class Project:
     """`engine` are the engine's settings; with `models`, a folder that holds one model's folder for each name."""
 
     def __init__(self, folder, engine, models=None):
-        self.folder, self.ledger = folder, folder / "ledger"
+        self.folder, self.place = folder, str(folder)  # where it is seen from here, and where from its workers
         (folder / "tmp").mkdir(parents=True)
         names = {name: str(models / name) if models else name for name in ("policy", "judge")}
         (folder / "rlaif.yaml").write_text(SETTINGS.format(engine=json.dumps(engine), **names))
         (folder / "constitution.yaml").write_text(CONSTITUTION)
         lines = [json.dumps({"prompt": f"Question number {n}?", "tags": ["t"]}) for n in range(6)]
         (folder / "prompts.jsonl").write_text("\n".join(lines) + "\n")
+
+    @property
+    def ledger(self):
+        return self.folder / "ledger"
 
     def events(self):
         return events(self.ledger)
@@ -79,8 +82,3 @@ def free_port():
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         return int(one.getsockname()[1])
-
-
-def only(paths):
-    (found,) = paths
-    return Path(found)

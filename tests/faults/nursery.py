@@ -18,12 +18,13 @@ ROOT = Path(__file__).parents[2]
 
 
 class Nursery:
-    """Starts workers, watches and kills them. `module` holds the jobs and calls `tend`."""
+    """Starts workers, watches and kills them. `module` holds the jobs and calls `tend`; `prefix` is a command that runs
+    it, in a namespace for example."""
 
-    def __init__(self, module):
+    def __init__(self, module, prefix=()):
         environ = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
         self.process = subprocess.Popen(
-            [sys.executable, "-m", module],
+            [*prefix, sys.executable, "-m", module],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

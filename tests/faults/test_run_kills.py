@@ -40,7 +40,7 @@ def models(tmp_path_factory):
 
 def undisturbed(nursery, project):
     """The project after a run that nobody disturbed."""
-    assert nursery.wait(nursery.start("generate", folder=str(project.folder), seed=0)) == 0, project.said()
+    assert nursery.wait(nursery.start("generate", folder=project.place, seed=0)) == 0, project.said()
     return project
 
 
@@ -57,7 +57,7 @@ def check_same(project, expected):
 
 def kill_driver(nursery, project, chance, seconds):
     """Start it and kill it at a moment of chance; None when it had ended before."""
-    driver = nursery.start("generate", folder=str(project.folder), seed=chance.random())
+    driver = nursery.start("generate", folder=project.place, seed=chance.random())
     if chance.random() < 0.5:
         moment = chance.uniform(0, seconds)
         while nursery.processor_seconds(driver) < moment and nursery.is_alive(driver):
@@ -83,7 +83,7 @@ def check_kills_of_the_driver(nursery, folder, times, seed):
             assert ended in (0, KILLED), project.said()
             dead += [driver] if ended == KILLED else []
         if ended == KILLED:
-            ended = nursery.wait(nursery.start("generate", folder=str(project.folder), seed=0))
+            ended = nursery.wait(nursery.start("generate", folder=project.place, seed=0))
         assert ended == 0, project.said()
         check_same(project, expected)
         again = check_asked_twice(project.events(), "driver", dead)
@@ -134,7 +134,7 @@ def await_events(nursery, project, process, number, driver):
 def kill_children(nursery, project, chance, times, dead):
     """A driver's life in which up to so many of its children are killed, now and then with itself at last. What died is
     added to `dead`; returns how many children that were, and the driver's exit code."""
-    driver = nursery.start("generate", folder=str(project.folder), seed=chance.random())
+    driver = nursery.start("generate", folder=project.place, seed=chance.random())
     num_kills, is_fatal = 0, chance.random() < 0.3
     while num_kills < times and (child := await_child(nursery, project, driver, dead)) is not None:
         await_events(nursery, project, child, chance.randint(1, 60), driver)
@@ -194,7 +194,7 @@ class Servers:
         self.dead = []
 
     def _start(self, port):
-        return self.nursery.start("serve", folder=str(self.project.folder), port=port, seed=self.chance.random())
+        return self.nursery.start("serve", folder=self.project.place, port=port, seed=self.chance.random())
 
     def kill(self, port):
         self.dead.append(self.running[port])
@@ -218,7 +218,7 @@ class Servers:
 def kill_servers(nursery, servers, project, chance, times):
     """A driver's life in which servers are killed up to so many times. Most are started again a moment later, some are
     not, and where the last one stays away the driver gives up. Returns the number of kills and the exit code."""
-    driver = nursery.start("generate", folder=str(project.folder), seed=chance.random(), patience_s=0.5)
+    driver = nursery.start("generate", folder=project.place, seed=chance.random(), patience_s=0.5)
     num_kills = 0
     while num_kills < times and servers.running:
         port = chance.choice(sorted(servers.running))

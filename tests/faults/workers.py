@@ -6,6 +6,8 @@ python -m tests.faults.workers        (started by nursery.py)
 import json
 import os
 import random
+import resource
+import subprocess
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -14,18 +16,23 @@ from tests.faults.made_up import logprobs_of, name_of, text_of, tokens_of
 from tests.faults.nursery import tend
 
 
-def generate(folder, seed, patience_s=1.0):
+def generate(folder, seed, patience_s=1.0, max_file_bytes=None, temporary=None):
     """`rlaif generate` in a project's folder. Notes in its ledger what it asked and kept."""
     import logging
 
-    from rlaif.cli import main
     from rlaif.engines import http_dispatch, http_engine, scripted, vllm_engine
 
     os.chdir(folder)
-    os.environ |= {"LEDGER": f"{folder}/ledger", "TMPDIR": f"{folder}/tmp", "XDG_CACHE_HOME": f"{folder}/cache"}
+    os.environ |= {
+        "LEDGER": f"{folder}/ledger",
+        "TMPDIR": temporary or f"{folder}/tmp",
+        "XDG_CACHE_HOME": f"{folder}/cache",
+    }
     out = os.open(f"{folder}/said.txt", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     os.dup2(out, 1)
     os.dup2(out, 2)
+    if max_file_bytes is not None:
+        return limited(max_file_bytes, out)
     ledger, chance = Ledger(f"{folder}/ledger", "driver"), random.Random(seed)
     for engine in (scripted.ScriptedEngine, vllm_engine.VllmEngine, http_engine.HttpEngine):
         engine.complete = watched(engine.complete, ledger, chance)
@@ -35,11 +42,41 @@ def generate(folder, seed, patience_s=1.0):
     http_dispatch.BACKOFF_S = (0.01, 0.02)
     http_engine.PATIENCE_S = patience_s
     logging.lastResort.setLevel(logging.WARNING)
+    return command_line("generate", "--yes")
+
+
+def command_line(*arguments):
+    from rlaif.cli import main
+
     try:
-        main.run(["generate", "--yes"])
+        main.run(arguments)
     except SystemExit as ended:
         return ended.code
     return 0
+
+
+def limited(size, out):
+    """The same while no file may become larger than this; what it says reaches its file through a process that may."""
+    read, write = os.pipe()
+    pump = os.fork()
+    if not pump:
+        os.close(write)
+        while found := os.read(read, 65_536):
+            os.write(out, found)
+        os._exit(0)
+    for stream in (1, 2):
+        os.dup2(write, stream)
+    os.close(write)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+    code = command_line("generate", "--yes")
+    for stream in (1, 2):
+        os.close(stream)
+    os.waitpid(pump, 0)
+    return code
+
+
+def command(arguments):
+    return subprocess.run(arguments, check=False).returncode
 
 
 def watched(complete, ledger, chance):
@@ -131,4 +168,4 @@ def warm_up():
 
 if __name__ == "__main__":
     warm_up()
-    tend({"generate": generate, "serve": serve})
+    tend({"generate": generate, "serve": serve, "command": command})
