@@ -105,6 +105,45 @@ def test_two_hundred_kills_of_the_driver(nursery, tmp_path):
     check_kills_of_the_driver(nursery, tmp_path, 200, seed=2)
 
 
+def changes_of(project):
+    """How many changes to its outputs each finished driver made."""
+    return [int(what) for who, _, event, what in project.events() if (who, event) == ("driver", "changed")]
+
+
+def check_kills_before_changes(nursery, folder, seed, share):
+    """The moments between two files that belong together are too short for chance to find: each is visited by number.
+
+    Killed before one change, and before another one on resuming, in every place or in a share of them.
+    """
+    print(f"seed {seed}")
+    chance = random.Random(seed)
+    engine = {"kind": "scripted"}
+    expected = undisturbed(nursery, Project(folder / "undisturbed", engine))
+    (num_changes,) = changes_of(expected)
+    assert num_changes > 40
+    for number in sorted(chance.sample(range(1, num_changes + 1), int(share * num_changes))):
+        project = Project(folder / f"before-{number}", engine)
+        ended, dead = None, []
+        for die_at in (number, chance.randint(1, num_changes), None):
+            driver = nursery.start("generate", folder=project.place, seed=0, die_at=die_at)
+            ended = nursery.wait(driver)
+            assert ended in (0, KILLED), project.said()
+            dead += [driver] if ended == KILLED else []
+        assert ended == 0
+        check_same(project, expected)
+        assert check_asked_twice(project.events(), "driver", dead) <= len(dead)
+    print(f"{num_changes} changes")
+
+
+def test_kills_before_changes_of_files(nursery, tmp_path):
+    check_kills_before_changes(nursery, tmp_path, seed=11, share=0.1)
+
+
+@pytest.mark.slow
+def test_kills_before_many_changes_of_files(nursery, tmp_path):
+    check_kills_before_changes(nursery, tmp_path, seed=12, share=0.3)
+
+
 # --- the engine's child
 
 

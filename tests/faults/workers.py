@@ -7,7 +7,9 @@ import json
 import os
 import random
 import resource
+import signal
 import subprocess
+import sys
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -16,8 +18,9 @@ from tests.faults.made_up import logprobs_of, name_of, text_of, tokens_of
 from tests.faults.nursery import tend
 
 
-def generate(folder, seed, patience_s=1.0, max_file_bytes=None, temporary=None):
-    """`rlaif generate` in a project's folder. Notes in its ledger what it asked and kept."""
+def generate(folder, seed, patience_s=1.0, max_file_bytes=None, temporary=None, die_at=None):
+    """`rlaif generate` in a project's folder. Notes in its ledger what it asked and kept, and how often it changed a
+    file's name or opened one to write; it dies right before such a change when its number is `die_at`."""
     import logging
 
     from rlaif.engines import http_dispatch, http_engine, scripted, vllm_engine
@@ -42,7 +45,27 @@ def generate(folder, seed, patience_s=1.0, max_file_bytes=None, temporary=None):
     http_dispatch.BACKOFF_S = (0.01, 0.02)
     http_engine.PATIENCE_S = patience_s
     logging.lastResort.setLevel(logging.WARNING)
-    return command_line("generate", "--yes")
+    changes = count_changes(f"{folder}/outputs", die_at)
+    code = command_line("generate", "--yes")
+    ledger.note("changed", changes[0])
+    return code
+
+
+def count_changes(folder, die_at):
+    """A counter of this process's changes to names in a folder, as Python sees them."""
+    count = [0]
+
+    def see(event, arguments):
+        is_change = event in ("os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate")
+        if event == "open":  # (path, mode, flags)
+            is_change = isinstance(arguments[2], int) and bool(arguments[2] & (os.O_WRONLY | os.O_RDWR))
+        if is_change and str(arguments[0]).startswith(folder):
+            count[0] += 1
+            if count[0] == die_at:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    sys.addaudithook(see)
+    return count
 
 
 def command_line(*arguments):
