@@ -2,6 +2,7 @@
 
 well       works through what it has in batches of chance, out of order
 killed     kills itself after five answers        broken     … before the first
+raises     ends after five answers with an exception that it tells of
 poison     kills itself on a request that says "poison"
 memory, fatal, deaf   cannot load; says so; does not listen when told to end
 
@@ -22,7 +23,7 @@ from tests.faults.ledger import Ledger
 from tests.faults.made_up import logprobs_of, name_of, text_of, tokens_of
 
 WINDOW = 8
-ANSWERED_BEFORE_DEATH = {"killed": 5, "broken": 0}
+ANSWERED_BEFORE_DEATH = {"killed": 5, "broken": 0, "raises": 5}
 
 
 def read_exactly(stream, size):
@@ -91,12 +92,19 @@ def serve(how, requests, replies, ledger):
         chance.shuffle(waiting)
         for _ in range(chance.randint(1, len(waiting))):
             if num_answered == ANSWERED_BEFORE_DEATH.get(how) or (how == "poison" and is_poison(waiting[0])):
-                os.kill(os.getpid(), signal.SIGKILL)
+                die(how, replies)
             message = waiting.pop(0)
             answers = [answer(how, message["request"])]
             write(replies, {"type": "answers", "turn": message["turn"], "answers": answers})
             ledger.note("gave", called(message))
             num_answered += 1
+
+
+def die(how, replies):
+    if how == "raises":
+        write(replies, {"type": "fatal", "error": "RuntimeError: CUDA error: device-side assert triggered"})
+        sys.exit(1)
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def called(message):

@@ -103,9 +103,14 @@ def test_counters_may_be_asked_for_in_the_middle_of_a_turn(opened):
     assert len({answer.request_id for answer in got}) == 30
 
 
-def test_a_killed_child_is_started_again_and_asked_only_what_had_no_answer(opened, tmp_path, monkeypatch, caplog):
+@pytest.mark.parametrize(
+    ("how", "words"), [("killed", "killed by signal 9"), ("raises", "device-side assert triggered")]
+)
+def test_a_child_that_died_is_started_again_and_asked_only_what_had_no_answer(
+    opened, tmp_path, monkeypatch, caplog, how, words
+):
     monkeypatch.setenv("LEDGER", str(tmp_path / "ledger"))
-    with opened("killed") as engine:
+    with opened(how) as engine:
         first = engine.pid
         got = [answer.request_id for answer in engine.complete(ask(23))]
         assert engine.pid != first
@@ -116,7 +121,7 @@ def test_a_killed_child_is_started_again_and_asked_only_what_had_no_answer(opene
     assert len(dead) == 5
     assert check_asked_twice(lines, "child", dead) <= 4 * WINDOW
     assert sum(event == "gave" for _, _, event, _ in lines) == len(got)
-    assert "killed by signal 9" in caplog.text
+    assert words in caplog.text
     assert "log.txt" in caplog.text
 
 
