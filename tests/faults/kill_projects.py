@@ -4,7 +4,7 @@ import json
 import socket
 
 from rlaif.store import Store
-from tests.faults.ledger import events
+from tests.faults.ledger import Reader
 from tests.tiny_llama import write_tiny_llama
 
 SETTINGS = """
@@ -42,15 +42,16 @@ class Project:
         lines = [json.dumps({"prompt": f"Question number {n}?", "tags": ["t"]}) for n in range(6)]
         (folder / "prompts.jsonl").write_text("\n".join(lines) + "\n")
 
+        self._events = None
+
     @property
     def ledger(self):
         return self.folder / "ledger"
 
     def events(self):
-        return events(self.ledger)
-
-    def count(self, who, event):
-        return sum(one[0] == who and one[2] == event for one in self.events())
+        if self._events is None:
+            self._events = Reader(self.ledger)
+        return self._events.lines()
 
     def said(self):
         path = self.folder / "said.txt"

@@ -22,10 +22,24 @@ class Ledger:
         os.write(self._file, f"{self._who} {event} {what}\n".encode())
 
 
+class Reader:
+    """(who, process, event, what) of every line so far; only what is new is read."""
+
+    def __init__(self, path):
+        self.path, self._lines, self._offset = Path(path), [], 0
+
+    def lines(self):
+        if self.path.exists():
+            with self.path.open("rb") as file:
+                file.seek(self._offset)
+                fresh = file.read().rpartition(b"\n")[0]
+            self._offset += len(fresh) + bool(fresh)
+            self._lines += [tuple(line.split()) for line in fresh.decode().splitlines()]
+        return self._lines
+
+
 def events(path):
-    """(who, process, event, what) of every line."""
-    path = Path(path)
-    return [tuple(line.split()) for line in path.read_text().splitlines()] if path.exists() else []
+    return Reader(path).lines()
 
 
 def left_open(lines, who, first, last):
