@@ -29,14 +29,12 @@ class InFlight:
         """What to send now: first what a death left without an answer. None when nothing more may be under way."""
         if self._is_alone or len(self.open) >= window:
             return None
-        is_suspect = bool(self._again) and self._deaths[self._again[0].id] >= SUSPECT_AFTER
-        if is_suspect and self.open:
-            return None
         request = self._again.popleft() if self._again else next(self._source, None)
         if request is not None:
             assert request.id not in self.open, f"two requests of one turn have the id {request.id}"
+            self._is_alone = self._deaths[request.id] >= SUSPECT_AFTER
+            assert not (self._is_alone and self.open), "those with most deaths come first"
             self.open[request.id] = request
-            self._is_alone = is_suspect
         return request
 
     def answered(self, request_id: str) -> None:
