@@ -171,20 +171,26 @@ def await_child(nursery, project, driver, dead):
     return None
 
 
-def await_events(nursery, project, process, number, driver):
-    """Until this process has noted so many events, or it or the driver has ended."""
+def await_events(nursery, project, process, number, driver, event=None):
+    """Until this process has noted so many events (of one kind), or it or the driver has ended."""
     while nursery.is_alive(process) and nursery.is_alive(driver):
-        if sum(one[1] == str(process) for one in project.events()) >= number:
+        if sum(one[1] == str(process) and event in (None, one[2]) for one in project.events()) >= number:
             return
         time.sleep(0.001)
 
 
 def kill_children(nursery, project, chance, times, dead):
     """A driver's life in which up to so many of its children are killed, now and then with itself at last. What died is
-    added to `dead`; returns how many children that were, and the driver's exit code."""
+    added to `dead`; returns how many children that were, and the driver's exit code.
+
+    The first may die at any moment, the others after an answer at the least: a request that seems to kill its child
+    whenever it is alone with it would be given up, and rightly so.
+    """
     driver = nursery.start("generate", folder=project.place, seed=chance.random())
     num_kills, is_fatal = 0, chance.random() < 0.3
     while num_kills < times and (child := await_child(nursery, project, driver, dead)) is not None:
+        if num_kills:
+            await_events(nursery, project, child, 1, driver, "gave")
         await_events(nursery, project, child, chance.randint(1, 60), driver)
         with suppress(ProcessLookupError):
             os.kill(child, signal.SIGKILL)

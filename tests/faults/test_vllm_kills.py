@@ -42,8 +42,8 @@ def rlaif(folder, *arguments):
     return subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=(folder / "said.txt").open("ab"))
 
 
-def num_stored(folder):
-    """Results in the store by its journals' lines; nothing is sealed before a run has ended well."""
+def num_in_journals(folder):
+    """Results by the journals' lines: all there are before a run has ended well, which seals what it appended to."""
     journals = (folder / "outputs/store").glob("*/journals/*.journal")
     return sum(journal.read_bytes().count(b"\n") for journal in journals)
 
@@ -79,8 +79,8 @@ def moments(chance):
 def wait_until(folder, driver, count, chance):
     """Until the store holds so many results, and a child lives; then a moment more."""
     deadline = time.monotonic() + 300
-    begun = num_stored(folder)
-    while num_stored(folder) < max(count, begun + (count > 0)) or child_of(driver) is None:
+    begun = num_in_journals(folder)
+    while num_in_journals(folder) < max(count, begun + (count > 0)) or child_of(driver) is None:
         assert driver.poll() is None, (folder / "said.txt").read_text()
         assert time.monotonic() < deadline
         time.sleep(0.003)
@@ -103,7 +103,7 @@ def test_ten_kills_of_the_driver_and_of_vllm(tmp_path):
         else:
             driver.kill()
             assert driver.wait() == -signal.SIGKILL
-        seen.append((num_stored(tmp_path), who, stored(tmp_path)))
+        seen.append((num_in_journals(tmp_path), who, stored(tmp_path)))
         if who == "child" and count == 0:  # killed while it loads: that ends the run, with a reason
             assert driver.wait(60) in (3, 0)
         if driver.poll() is not None:
@@ -116,10 +116,16 @@ def test_ten_kills_of_the_driver_and_of_vllm(tmp_path):
     final = stored(tmp_path)
     for _, _, before in seen:
         assert all(final[kind][key] == value for kind in KINDS for key, value in before[kind].items())
-    files = (tmp_path / "outputs/store").glob("*/segments/*.parquet")
-    assert sum(pq.read_metadata(file).num_rows for file in files) == sum(map(len, final.values()))  # none asked twice
+    check_nothing_was_asked_twice(tmp_path, final)
     check_books(tmp_path, final)
     check_files_are_what_the_store_says(tmp_path, final)
+
+
+def check_nothing_was_asked_twice(folder, final):
+    """A result that was asked for again would be there twice: nothing is ever rewritten."""
+    segments = (folder / "outputs/store").glob("*/segments/*.parquet")
+    rows = sum(pq.read_metadata(segment).num_rows for segment in segments) + num_in_journals(folder)
+    assert rows == sum(map(len, final.values()))
 
 
 def check_books(folder, final):
