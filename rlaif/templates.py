@@ -55,7 +55,7 @@ class Template:
 
 def load_template(name: str, *, base: Path | None = None) -> Template:
     """A template by name (from `base`/prompts/templates or the shipped ones) or by the path of a `.txt` file."""
-    path = _find(name, base)
+    path = template_file(name, base=base)
     head, body = _split(path)
     declared, used = set(head.get("variables") or ()), set(_VARIABLE.findall(body))
     if declared != used:
@@ -103,7 +103,7 @@ def _split(path: Path) -> tuple[dict[str, Any], str]:
     return head, body
 
 
-def _find(name: str, base: Path | None) -> Path:
+def template_file(name: str, *, base: Path | None = None) -> Path:
     """The file of a template: as a path if it ends in .txt, else the project's own before the shipped one."""
     if name.endswith(".txt"):
         candidates = [(base or Path()) / name]
