@@ -17,8 +17,11 @@ if TYPE_CHECKING:  # loaded inside the command, so that `rlaif --help` stays fas
 
 app = typer.Typer()
 
-PROMPTS = 30  # with the tiny models' four answers: 360 verdicts per principle, so about a second or two an edit
-_TEXT_SHOWN = 70
+PROMPTS = (
+    24  # of 120, with four answers each: 288 verdicts per principle, so all six of small.yaml stay under ten seconds
+)
+_TEXT_SHOWN = 70  # characters of a changed text, and of what comes before the change
+_BEFORE_SHOWN = 25
 
 
 @app.command(
@@ -88,11 +91,10 @@ def _judged(done: "Round", examples: int) -> "Iterator[RenderableType]":
     from rlaif.feedback.difference import as_json
 
     for change in done.changes:
-        yield safe(
-            f"{change.principle_id or 'document'}: {change.kind}: {_short(change.before)} → {_short(change.after)}"
-        )
+        yield safe(f"{change.principle_id or 'document'}: {change.kind}: {_told_apart(change.before, change.after)}")
     if done.difference:
         found = as_json(done.difference)
+        found["principles"] = [one for one in found["principles"] if one["mean_change"]]
         if _has_moved(found):
             yield difference_view(found, "against the save before", examples)
         else:
@@ -104,7 +106,7 @@ def _judged(done: "Round", examples: int) -> "Iterator[RenderableType]":
 
 def _has_moved(found: dict[str, Any]) -> bool:
     counts = [count for kind, count in found["counts"].items() if kind != "kept"]
-    return any(counts) or any(one["mean_change"] for one in found["principles"])
+    return any(counts) or bool(found["principles"])
 
 
 def _last_line(done: "Round") -> str:
@@ -123,6 +125,15 @@ def _last_line(done: "Round") -> str:
     return f"{done.seconds:.1f} s from save to here: {asked}. Since the start: {moved or 'no label turned'}."
 
 
-def _short(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= _TEXT_SHOWN else f"{line[: _TEXT_SHOWN - 1]}…"
+def _told_apart(before: str, after: str) -> str:
+    """Both texts on one line; of long ones the part where they begin to differ."""
+    texts = [" ".join(text.split()) for text in (before, after)]
+    start = 0
+    if max(map(len, texts)) > _TEXT_SHOWN:
+        alike = next((i for i, pair in enumerate(zip(*texts, strict=False)) if pair[0] != pair[1]), 0)
+        start = max(0, alike - _BEFORE_SHOWN)
+    head = "…" if start else ""
+    tails = ["…" if len(text) > start + _TEXT_SHOWN else "" for text in texts]
+    return " → ".join(
+        f"{head}{text[start : start + _TEXT_SHOWN]}{tail}" for text, tail in zip(texts, tails, strict=True)
+    )
