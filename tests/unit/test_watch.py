@@ -44,7 +44,7 @@ class Desk:
         self.store = Store(folder / "store")
         self.prompts = (*prompts(num_prompts), *more_prompts)
         self.happened, self.calls, self.judge_faults = [], {"policy": [], "judge": []}, judge_faults
-        self.at_call, self.progress = {}, Told()
+        self.at_call, self.at_read, self.progress = {}, [], Told()
         self.rounds = self.start()
 
     def start(self):
@@ -58,6 +58,12 @@ class Desk:
             store=self.store,
             progress=self.progress,
         )
+
+    def read(self):
+        subject = Subject(constitution=load_constitution(self.file), template=load_template(str(self.template)))
+        while self.at_read:
+            self.at_read.pop()()
+        return subject
 
     def model(self, name, rules, faults=None):
         desk = self
@@ -240,6 +246,14 @@ def test_a_save_while_the_start_is_judged_waits_for_it(desk):
     assert start.kind == "start"
     done, calls = desk.next()
     assert (done.kind, under(calls), done.difference.turned["kind"] > 0) == ("judged", {"doubt"}, True)
+
+
+def test_a_save_between_reading_and_judging_is_not_missed(watched):
+    watched.at_read.append(lambda: watched.save(principle("kind", "honest", weight=4.0), *PRINCIPLES[1:]))
+    watched.save(principle("kind", "doubt", weight=4.0), *PRINCIPLES[1:])
+    assert watched.next()[0].kind == "overtaken"
+    done, calls = watched.next()
+    assert (done.kind, under(calls)) == ("judged", {"honest"})
 
 
 def test_the_policy_is_gone_before_the_judge_comes_and_the_judge_stays(watched):
