@@ -39,7 +39,7 @@ from rlaif.pair_dataset import label_row
 from rlaif.records import Outcome, Prompt, ResponsePair
 from rlaif.settings import Settings
 from rlaif.store import Store
-from rlaif.templates import Template, load_template, template_file
+from rlaif.templates import Template, load_template, template_places
 
 LOG = "watch.log"
 
@@ -110,8 +110,14 @@ def read_subject(settings: Settings, base: Path) -> Subject:
 
 
 def subject_files(settings: Settings, base: Path) -> tuple[Path, ...]:
-    """Everything `read_subject` reads: the document, those it extends, and the template."""
-    return (*source_files(settings.constitution, base=base), template_file(settings.judge.template, base=base))
+    """Everything `read_subject` reads: the document, those it extends, and the template; and where a template would be
+    found first if it were there."""
+    files = list(source_files(settings.constitution, base=base))
+    for place in template_places(settings.judge.template, base=base):
+        files.append(place)
+        if place.is_file():
+            break
+    return tuple(files)
 
 
 def draw(prompts: Sequence[Prompt], num_prompts: int) -> tuple[Prompt, ...]:
@@ -152,7 +158,7 @@ def rounds(
                 after = bench.judge(read(), before.subject)
             except InputError as error:
                 kind, mistake = "mistake", str(error)
-            except _Overtaken:  # only noted: while it is handled, the engine's unread answers are not given up
+            except _Overtaken:
                 kind = "overtaken"
             told = _told(number, kind, seen, files, limit, mistake=mistake, after=after)
             yield told if after is None else _compared(told, seen, start, before, after)
@@ -173,7 +179,7 @@ def _told(
         number=number,
         kind=kind,
         seconds=monotonic() - since,
-        files=tuple(map(str, files.paths)),
+        files=tuple(str(path) for path in files.paths if path.is_file()),
         mistake=mistake,
         asked=limit.answered,
     )

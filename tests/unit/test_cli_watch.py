@@ -5,11 +5,12 @@ import re
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from rlaif.cli import watch
+from rlaif.cli import main, watch
 from rlaif.feedback.difference import compare_labels
 from rlaif.feedback.watch_round import Round, Sampled
 
@@ -63,6 +64,7 @@ def next_line(process):
 def test_a_script_reads_a_line_per_save_and_ctrl_c_ends_it_well(project, watched):
     start = next_line(watched)
     assert (start["kind"], start["sampled"]["prompts"], start["asked"]) == ("start", 6, 144)
+    assert [Path(file).name for file in start["files"]] == ["constitution.yaml", "judge.txt"]
     edited = CONSTITUTION.replace("answer is kind", "answer is warm")
     (project / "constitution.yaml").write_text(edited)
     turned = next_line(watched)
@@ -89,6 +91,33 @@ def test_a_mistake_at_the_start_is_the_usual_error(project):
     out, err = process.communicate(timeout=30)
     assert (process.returncode, out) == (2, "")
     assert re.search(r"error: .*constitution\.yaml:1", err)
+
+
+def test_a_template_of_the_projects_own_counts_from_the_moment_it_is_there(project, watched):
+    start, own = next_line(watched), project / "prompts" / "templates" / "judge.txt"
+    shipped = Path(start["files"][-1])
+    assert own not in map(Path, start["files"])
+    own.parent.mkdir(parents=True)
+    own.write_text(shipped.read_text() + "Think well.\n")
+    found = next_line(watched)
+    assert (found["asked"], found["files"][-1]) == (144, str(own))
+    own.write_bytes(b"---\nname: \xff\n")
+    assert "which is not UTF-8" in next_line(watched)["mistake"]
+    own.unlink()
+    gone = next_line(watched)
+    assert (gone["asked"], gone["files"][-1], gone["mistake"]) == (0, str(shipped), None)
+
+
+def test_ctrl_c_before_anything_is_judged_is_an_interruption(project, monkeypatch):
+    def interrupted(*_args, **_more):
+        raise KeyboardInterrupt
+        yield
+
+    monkeypatch.chdir(project)
+    monkeypatch.setattr("rlaif.feedback.watch.watch", interrupted)
+    with pytest.raises(SystemExit) as ended:
+        main.run(["watch"])
+    assert ended.value.code == 130
 
 
 def shown(done, examples=2):

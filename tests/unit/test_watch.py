@@ -53,7 +53,7 @@ class Desk:
             self.prompts,
             policies=[self.model("policy", ())],
             judge=self.model("judge", (self.follow,), self.judge_faults),
-            read=lambda: Subject(constitution=load_constitution(self.file), template=load_template(str(self.template))),
+            read=self.read,
             files=WatchedFiles(lambda: (*source_files(self.file), self.template), poll_s=0.0),
             store=self.store,
             progress=self.progress,
