@@ -93,7 +93,9 @@ class Nothing:
         return {}
 
 
-def plan(settings: Settings, inputs: Inputs, *, base: Path, is_fresh: bool = False) -> Plan:
+def plan(
+    settings: Settings, inputs: Inputs, *, base: Path, is_fresh: bool = False, progress: Progress | None = None
+) -> Plan:
     """What `run` would ask of models. Reads the store and the run's folder, and writes nothing."""
     folder = run_folder(settings, base)
     with Store(base / settings.output / "store") as store:
@@ -103,6 +105,7 @@ def plan(settings: Settings, inputs: Inputs, *, base: Path, is_fresh: bool = Fal
             known=Nothing() if is_fresh else store,
             previous=None if is_fresh else read_previous(folder) or latest_run(folder.parent),
             rates=read_rates(folder.parent, settings),
+            progress=progress,
         )
 
 
@@ -125,7 +128,7 @@ def run(
     road = road_of(settings, inputs, folder)
     with Store(base / settings.output / "store") as store:
         blocks = ask_models(road, inputs.prompts.prompts, store=store, progress=progress, budget=budget)
-        summary = write_run(folder, blocks, road, inputs.prompts)
+        summary = write_run(folder, progress.track(blocks, "writing"), road, inputs.prompts)
         for damage in store.damage:
             progress.note(f"unreadable result, asked again: {damage}")
     _check_verdicts(summary, settings, folder)
