@@ -173,7 +173,7 @@ def test_when_the_only_server_is_gone_the_engine_ends_after_a_while_and_keeps_wh
 def test_a_server_that_is_started_again_is_used_again_and_no_request_has_failed(tmp_path, monkeypatch, caplog):
     """The only one, away for longer than all tries of a request would take."""
     monkeypatch.setattr("rlaif.engines.http_dispatch.BACKOFF_S", (0.05,))
-    with fault_server(lambda n, body: verdict(body)) as server, opened(server.url, retries=1) as engine:
+    with fault_server(lambda n, body: verdict(body)) as server, opened(server.url) as engine:
         stream = engine.complete(ask(100))
         first = [next(stream) for _ in range(10)]
         server.stop()
