@@ -45,8 +45,8 @@ class Group:
 class Place:
     """A server as the dispatcher sees it. `limit` shrinks when it says it is busy and grows back with every answer.
 
-    `down_since` is when nobody listened for the first time since somebody last did, and `knocks` counts such times in
-    a row. While it is down, one request at a time is tried on it.
+    `down_since` is when nobody listened for the first time since its last answer, and `knocks` counts such times. While
+    it is down, one request at a time is tried on it.
     """
 
     number: int
@@ -108,7 +108,7 @@ class Dispatcher:
 
     def answered(self, place: Place) -> None:
         place.open -= 1
-        self._listens(place)
+        place.knocks, place.down_since = 0, None
         place.limit = min(float(place.concurrency), place.limit + 1 / max(1.0, place.limit))
 
     def failed(
@@ -122,7 +122,6 @@ class Dispatcher:
             item.due = now
             self._again.append(item)
             return True
-        self._listens(place)
         item.tries += 1
         wait = backoff(item.tries) if after_s is None else after_s
         if is_busy:
@@ -136,7 +135,7 @@ class Dispatcher:
         return True
 
     def all_down_since(self) -> float | None:
-        """When the last server went; None while one listens."""
+        """When the last server went; None while one is up."""
         since = [place.down_since for place in self.places if place.down_since is not None]
         return max(since) if len(since) == len(self.places) else None
 
@@ -147,9 +146,6 @@ class Dispatcher:
             place.knocks += 1
             place.rests_until = now + backoff(min(place.knocks, _KNOCKS_APART))
         self._give_back(place)
-
-    def _listens(self, place: Place) -> None:
-        place.knocks, place.down_since = 0, None
 
     def _has(self, place: Place) -> bool:
         return bool(self._again or any(group.items for group in (*place.groups, *self._waiting)))
