@@ -32,7 +32,7 @@ from rlaif.store.schema import (
 )
 from rlaif.store.sealing import seal, set_aside_segment
 from rlaif.store.shelf import LocalShelf, open_shelf
-from rlaif.store.writing import in_child, new_source, told_as_ours
+from rlaif.store.writing import as_ours, in_child, new_source, told_as_ours
 
 Rows = Iterable[tuple[str, Value]]
 
@@ -66,35 +66,40 @@ class Store:
 
         On an object store it is kept in memory for up to 4096 results or 30 seconds first.
         """
-        self._append_lines(checked_kind(kind), [(key, value)])
+        self._append(kind, encode(key, value), [(key, value)])
 
     def append_many(self, kind: Kind, rows: pa.Table | Rows) -> None:
         """Keep many results: pairs of key and value, or a table with `key` and any of the kind's columns."""
         checked_kind(kind)
         if not isinstance(rows, pa.Table):
             rows = list(rows)
+            if not rows:
+                return
             if len(rows) < _BATCH_ROWS:
-                self._append_lines(kind, rows)
+                self._append(kind, b"".join([encode(key, value) for key, value in rows]), rows)
                 return
         self._seal_rows(kind, rows)
 
-    def _append_lines(self, kind: Kind, rows: list[tuple[str, Value]]) -> None:
-        lines = b"".join([encode(key, value) for key, value in rows])
-        if not isinstance(self.shelf, LocalShelf):
-            self._wait(kind, rows)
-            return
-        writer = self._writers.get(kind)
-        with told_as_ours(self.shelf.root):
-            if writer is None or writer.size >= _JOURNAL_BYTES or in_child(writer.owner):
-                writer = self._next_writer(kind, self.shelf.path)
-            writer.write(lines)
+    def _append(self, kind: Kind, lines: bytes, rows: list[tuple[str, Value]]) -> None:
+        """Rows and their lines: these into a journal at once; to an object store the rows go later."""
+        try:
+            if isinstance(self.shelf, LocalShelf):
+                self._writer(kind, self.shelf).write(lines)
+            else:
+                self._wait(checked_kind(kind), rows)
+        except OSError as error:
+            raise as_ours(error, self.shelf.root) from error
 
-    def _next_writer(self, kind: Kind, root: Path) -> JournalWriter:
-        old = self._writers.pop(kind, None)
-        if old is not None and not in_child(old.owner):
-            old.close()
-        self._appended.add(kind)
-        self._writers[kind] = JournalWriter(root / kind / "journals")
+    def _writer(self, kind: Kind, shelf: LocalShelf) -> JournalWriter:
+        old = self._writers.get(kind)
+        if old is not None:
+            if old.can_go_on(_JOURNAL_BYTES):
+                return old
+            del self._writers[kind]
+            if not in_child(old.owner):
+                old.close()
+        self._appended.add(checked_kind(kind))
+        self._writers[kind] = JournalWriter(shelf.path / kind / "journals")
         return self._writers[kind]
 
     def _wait(self, kind: Kind, rows: list[tuple[str, Value]]) -> None:

@@ -11,6 +11,7 @@ import pytest
 from rlaif.errors import StoreError
 from rlaif.identity import digest
 from rlaif.store import Store
+from rlaif.store import journal as journal_module
 from rlaif.store.keys import hex_of
 
 
@@ -272,6 +273,61 @@ def test_a_long_journal_is_continued_in_another(tmp_path, monkeypatch):
     assert missing(store, range(30)) == set()
     store.close()
     assert len(segments(tmp_path)) == 3
+
+
+def test_a_journal_that_was_silent_for_long_is_continued_in_another(tmp_path, monkeypatch):
+    """Another machine takes a journal without a line for an hour to be finished, seals it and removes it."""
+    store = Store(tmp_path)
+    store.append("judgments", key(1), {})
+    store.append("judgments", key(2), {})
+    assert len(journals(tmp_path)) == 1
+    monkeypatch.setattr(journal_module, "SILENT_S", 0.0)
+    store.append("judgments", key(3), {})
+    assert len(journals(tmp_path)) == 2
+    assert missing(store, [1, 2, 3]) == set()
+
+
+def test_an_append_that_failed_leaves_no_hole_for_the_next_one(tmp_path):
+    """The disk is full in the middle of a line; space is made, and the same process goes on."""
+    code = (
+        "import resource, signal, sys; from rlaif.store import Store\n"
+        "from rlaif.errors import StoreError; from rlaif.identity import digest\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); store = Store(sys.argv[1])\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (500, -1))\n"
+        "for n in range(9):\n"
+        "    try:\n"
+        "        store.append('judgments', digest(str(n)), {'n': n}); print(n, flush=True)\n"
+        "    except StoreError:\n"
+        "        resource.setrlimit(resource.RLIMIT_FSIZE, (-1, -1))\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True, check=True)
+    assert len(ended.stdout.split()) == 8
+    store = Store(tmp_path)
+    assert store.read("judgments") == {key(n): {"n": int(n)} for n in ended.stdout.split()}
+    assert store.damage == []
+
+
+def test_an_interrupted_append_takes_no_other_line_with_it(tmp_path):
+    """Ctrl-C after the kernel took a line and before it was counted, then a full disk: what was acknowledged stays."""
+    store = Store(tmp_path)
+    store.append("judgments", key(1), {"n": 1})
+    writer = store._writers["judgments"]
+    real = writer._file
+
+    class Interrupted:
+        def write(self, lines):
+            real.write(lines)
+            raise KeyboardInterrupt
+
+        truncate, seek = real.truncate, real.seek
+
+    writer._file = Interrupted()
+    with pytest.raises(KeyboardInterrupt):
+        store.append("judgments", key(2), {"n": 2})
+    writer._file = real
+    store.append("judgments", key(3), {"n": 3})
+    assert store.read("judgments") == {key(n): {"n": n} for n in (1, 3)}
+    assert store.damage == []
 
 
 @pytest.mark.parametrize("size", [100, 5000])
