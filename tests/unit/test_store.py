@@ -293,7 +293,7 @@ def test_an_append_that_failed_leaves_no_hole_for_the_next_one(tmp_path):
         "import resource, signal, sys; from rlaif.store import Store\n"
         "from rlaif.errors import StoreError; from rlaif.identity import digest\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); store = Store(sys.argv[1])\n"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (500, -1))\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (450, -1))\n"
         "for n in range(9):\n"
         "    try:\n"
         "        store.append('judgments', digest(str(n)), {'n': n}); print(n, flush=True)\n"
