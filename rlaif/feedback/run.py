@@ -42,6 +42,7 @@ from rlaif.pair_dataset import write_dataset, write_labels, write_pairs_jsonl, w
 from rlaif.prompt_sets import PromptSet, read_prompts
 from rlaif.settings import EngineSettings, Settings
 from rlaif.store import Kind, Store
+from rlaif.store.gc import tests_folder
 from rlaif.store.wanted import WANTED, write_wanted
 from rlaif.templates import Template, dump_template, load_template
 
@@ -90,11 +91,13 @@ class Nothing:
         return {}
 
 
-def plan(settings: Settings, inputs: Inputs, *, base: Path, is_fresh: bool = False) -> Plan:
+def plan(
+    settings: Settings, inputs: Inputs, *, base: Path, progress: Progress | None = None, is_fresh: bool = False
+) -> Plan:
     """What `run` would ask of models. Reads the store and the run's folder, and writes nothing."""
     folder = run_folder(settings, base)
-    with Store(base / settings.output / "store") as store:
-        return plan_feedback(
+    with Store(settings.store_place(base)) as store:
+        found = plan_feedback(
             settings,
             inputs.constitution,
             inputs.prompts.prompts,
@@ -104,6 +107,8 @@ def plan(settings: Settings, inputs: Inputs, *, base: Path, is_fresh: bool = Fal
             previous=None if is_fresh else read_previous(folder) or latest_run(folder.parent),
             rates=read_rates(folder.parent, settings),
         )
+        _announce(store, progress)
+    return found
 
 
 def run(
@@ -117,7 +122,7 @@ def run(
     folder.mkdir(parents=True, exist_ok=True)
     (folder / WANTED).unlink(missing_ok=True)  # a run under way wants everything
     models = models_of(settings, folder / "log.txt")
-    with Store(base / settings.output / "store") as store:
+    with Store(settings.store_place(base), will_append=True) as store:
         result = generate(
             settings,
             inputs.constitution,
@@ -128,8 +133,7 @@ def run(
             progress=progress,
             budget=budget,
         )
-        for damage in store.damage:
-            progress.note(f"unreadable result, asked again: {damage}")
+        _announce(store, progress)
     summary = summarise(result, settings, inputs.constitution, models)
     summary["prompts"] = {
         "rows": inputs.prompts.num_rows,
@@ -148,10 +152,19 @@ def test_constitution(
     template = _comparison_template(settings.judge.template, base, num_choices=2)
     log_file = base / settings.output / "constitution-test.log"
     judge = _model(settings.judge.model, settings.judge.engine or settings.engine, log_file)
-    with Store(base / settings.output / "store") as store, Session(judge) as session:
-        return run_tests(
-            constitution, settings.judge, template=template, session=session, store=store, progress=progress
+    wish = tests_folder(base / settings.output, constitution.name, settings.judge.model)
+    with Store(settings.store_place(base), will_append=True) as store, Session(judge) as session:
+        found = run_tests(
+            constitution, settings.judge, template=template, session=session, store=store, progress=progress, wish=wish
         )
+        _announce(store, progress)
+    return found
+
+
+def _announce(store: Store, progress: Progress | None) -> None:
+    for damage in store.damage:
+        if progress is not None:
+            progress.note(f"unreadable result, asked again: {damage}")
 
 
 def models_of(settings: Settings, log_file: Path) -> Models:

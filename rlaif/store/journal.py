@@ -22,7 +22,7 @@ import pyarrow as pa
 from rlaif.identity import canonical_json
 from rlaif.store.keys import checked_key
 from rlaif.store.schema import Kind, Value, schema_of, sorted_table, table_of
-from rlaif.store.shelf import PARTIAL, create_locked, locked, sync
+from rlaif.store.shelf import PARTIAL, LocalShelf, Shelf, create_locked, locked, sync
 from rlaif.store.writing import in_child, new_source, was_here
 
 SUFFIX = ".journal"
@@ -103,6 +103,21 @@ class JournalWriter:
 
 def is_journal(name: str) -> bool:
     return name.endswith(SUFFIX)
+
+
+def earlier_versions(shelf: Shelf) -> list[Damage]:
+    """What the first version of this software left in a folder: journals without checksums, `<kind>/*.jsonl`."""
+    found = []
+    if isinstance(shelf, LocalShelf):
+        for kind in shelf.folders():
+            old = [name for name in shelf.sizes(kind) if name.endswith(".jsonl")]
+            if old:
+                reason = (
+                    f"{len(old)} files of an earlier version of rlaif, which this one does not read; what they hold"
+                )
+                reason += " is asked again. Move them away, or remove them, if no earlier version is in use"
+                found.append(Damage(f"{shelf.root}/{kind}/*.jsonl", None, reason))
+    return found
 
 
 def is_elsewhere(path: Path) -> bool:

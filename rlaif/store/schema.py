@@ -46,9 +46,13 @@ _COLUMNS: dict[Kind, dict[str, pa.DataType]] = {
 _KIND_NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}")
 
 
+def is_kind(name: str) -> bool:
+    return _KIND_NAME.fullmatch(name) is not None
+
+
 def checked_kind(kind: Kind) -> Kind:
     """The name itself, which becomes a folder's."""
-    if not _KIND_NAME.fullmatch(kind):
+    if not is_kind(kind):
         raise ValueError(f"not a kind of result: {kind!r}")
     return kind
 

@@ -7,8 +7,10 @@ Reading changes nothing. What cannot be read is added to `damage` and counts as 
 when it is closed: journals of dead writers, its own too, become segments, and damaged bytes are set aside.
 """
 
+import os
 import tempfile
 import time
+import weakref
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -19,20 +21,30 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from rlaif.store import lookup, segments
-from rlaif.store.journal import Damage, JournalWriter, can_grow, encode, is_journal, read_journal
+from rlaif.store.journal import (
+    Damage,
+    JournalWriter,
+    can_grow,
+    earlier_versions,
+    encode,
+    is_journal,
+    read_journal,
+)
 from rlaif.store.keys import Keys, as_fixed
+from rlaif.store.remote import RemoteShelf
 from rlaif.store.schema import (
     Kind,
     Value,
     checked_kind,
     checked_table,
+    is_kind,
     results_of,
     sorted_table,
     table_of,
 )
 from rlaif.store.sealing import seal, set_aside_segment
 from rlaif.store.shelf import LocalShelf, open_shelf
-from rlaif.store.writing import as_ours, in_child, new_source, told_as_ours
+from rlaif.store.writing import as_ours, in_child, new_source, remove_scratch, told_as_ours
 
 Rows = Iterable[tuple[str, Value]]
 
@@ -42,12 +54,18 @@ _FLUSH_S = 30.0
 
 
 class Store:
-    """The results under one folder or URL. Use it as a context manager: leaving it makes what was appended durable."""
+    """The results under one folder or URL. Use it as a context manager: leaving it makes what was appended durable.
 
-    def __init__(self, root: Path | str, *, memory_limit: str = "1GB") -> None:
+    `will_append` finds out at once, and not after the first answers, whether the place can be written to.
+    """
+
+    def __init__(self, root: Path | str, *, memory_limit: str = "1GB", will_append: bool = False) -> None:
         self._held = ExitStack()
-        self.scratch = Path(self._held.enter_context(tempfile.TemporaryDirectory(prefix="rlaif-store-")))
+        self.scratch = Path(tempfile.mkdtemp(prefix="rlaif-store-"))
+        self._held.callback(weakref.finalize(self, remove_scratch, self.scratch, os.getpid()))
         self.shelf = open_shelf(root, self.scratch)
+        if will_append:
+            self.shelf.check_writable()
         self.joins = lookup.Joins(memory_limit, self.scratch / "spill")
         self._held.callback(self.joins.close)
         self.damage: list[Damage] = []
@@ -58,6 +76,7 @@ class Store:
         self._copied: dict[Path, tuple[int, bool]] = {}
         self._sound: set[str] = set()
         self._unsound: dict[str, Damage] = {}
+        self.damage += earlier_versions(self.shelf)
 
     # --- append
 
@@ -156,7 +175,7 @@ class Store:
 
     def kinds(self) -> list[Kind]:
         """The kinds there is anything of."""
-        return [name for name in self.shelf.folders() if not name.startswith(".")]
+        return [name for name in self.shelf.folders() if is_kind(name)]
 
     def files(self, kind: Kind) -> list[Path]:
         """Parquet files that together hold the kind's readable results. Damage is announced on the way."""
@@ -183,6 +202,9 @@ class Store:
         path = self.shelf.local(name)
         if name not in self._sound:
             fault = segments.fault_of(path, name)
+            if fault and isinstance(self.shelf, RemoteShelf):  # it may have been the way here
+                self.shelf.forget(name)
+                fault = segments.fault_of(self.shelf.local(name), name)
             if fault:
                 self._unsound[name] = Damage(f"{self.shelf.root}/{name}", None, fault)
                 self._announce(self._unsound[name])
@@ -207,7 +229,8 @@ class Store:
         for path in self.journal_paths(kind):
             try:
                 growing = not self.shelf.is_local or can_grow(path)
-                state, copy = (path.stat().st_size, growing), self.scratch / f"{kind}-{path.stem}.parquet"
+                state = (path.stat().st_size, growing)
+                copy = self.scratch / f"{kind}-{path.stem}-{os.getpid()}.parquet"
                 if self._copied.get(copy) != state:
                     found: list[Damage] = []
                     pq.write_table(read_journal(path, kind, found, growing=growing), copy, compression="none")

@@ -49,15 +49,15 @@ def stats(store: Store) -> list[KindStats]:
 def _stats(store: Store, kind: Kind) -> KindStats:
     sealed, journals = store.segment_sizes(kind), store.journal_paths(kind)
     rows = [_num_rows(store, name) for name in sealed]
-    lines = [_count_lines(path) for path in journals]
+    living = [found for path in journals if (found := _journal_figures(path)) is not None]
     return KindStats(
         kind=kind,
-        rows=sum(count or 0 for count in rows) + sum(lines),
+        rows=sum(count or 0 for count in rows) + sum(lines for lines, _, _ in living),
         segments=len(sealed),
         segment_bytes=sum(sealed.values()),
-        journals=len(journals),
-        journals_growing=sum(journal.can_grow(path) for path in journals),
-        journal_bytes=sum(path.stat().st_size for path in journals),
+        journals=len(living),
+        journals_growing=sum(growing for _, growing, _ in living),
+        journal_bytes=sum(size for _, _, size in living),
         unreadable=rows.count(None),
         set_aside=sum(name.endswith(".json") for name in store.shelf.sizes(f"{kind}/damaged")),
     )
@@ -71,9 +71,14 @@ def _num_rows(store: Store, name: str) -> int | None:
         return None
 
 
-def _count_lines(path: Path) -> int:
-    with path.open("rb") as file:
-        return sum(block.count(b"\n") for block in iter(lambda: file.read(2**20), b""))
+def _journal_figures(path: Path) -> tuple[int, bool, int] | None:
+    """A journal's lines, whether it may grow, and its bytes; None when it was sealed since it was listed."""
+    try:
+        with path.open("rb") as file:
+            lines = sum(block.count(b"\n") for block in iter(lambda: file.read(2**20), b""))
+        return lines, journal.can_grow(path), path.stat().st_size
+    except FileNotFoundError:
+        return None
 
 
 @dataclass

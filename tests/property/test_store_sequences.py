@@ -129,7 +129,7 @@ def check_sequence(sequence, wanted):
             here.run(("close", writer))
         assert verify(here.reader).damage == []
         write_wanted(here.root / "runs" / "one", {"judgments": wanted})
-        collect(here.reader, here.root / "runs")
+        collect(here.reader, [here.root])
         here.expected = {key: entry for key, entry in here.expected.items() if key in wanted}
         here.check()
         assert verify(here.reader).damage == []

@@ -80,8 +80,8 @@ def test_upkeep_of_an_object_store(url, tmp_path):
         assert store.read("judgments") == rows(0, 30)
         assert verify(store).rows == 30
         assert stats(store)[0].segments == 1
-        write_wanted(tmp_path / "run", {"judgments": list(rows(5, 10))})
-        collect(store, tmp_path)
+        write_wanted(tmp_path / "runs" / "one", {"judgments": list(rows(5, 10))})
+        collect(store, [tmp_path])
     assert len(objects()) == 1
     assert Store(url).read("judgments") == rows(5, 10)
 

@@ -106,13 +106,13 @@ def test_a_death_at_any_point_of_upkeep_loses_nothing(outputs, monkeypatch, job,
         elif job == "compact":
             compact(store)
         else:
-            collect(store, outputs / "runs")
+            collect(store, [outputs])
     found = store.read("judgments")
     assert found.items() <= expected.items()
     assert found.keys() >= (expected if job != "gc" else rows(5, 12)).keys()
     assert store.damage == verify(store).damage == []
     store.seal("judgments")
-    collect(store, outputs / "runs")
+    collect(store, [outputs])
     assert store.read("judgments") == rows(5, 12)
 
 
@@ -172,26 +172,26 @@ def test_one_merge_at_a_time(outputs):
 def test_gc_removes_only_what_no_run_wants(outputs):
     write_wanted(outputs / "runs" / "two", {"judgments": iter(rows(24, 30))})
     with Store(outputs / "store") as store:
-        (critiques, judgments) = collect(store, outputs / "runs", dry_run=True)
+        (critiques, judgments) = collect(store, [outputs], dry_run=True)
         assert (judgments.rows, judgments.unwanted, judgments.bytes_after) == (30, 19, None)
         assert (critiques.rows, critiques.unwanted) == (3, 3)
         assert store.read("judgments") == rows(0, 26)
-        collect(store, outputs / "runs")
+        collect(store, [outputs])
         assert store.read("judgments") == rows(5, 12) | rows(24, 26)
         assert store.read("critiques") == {}
         assert segments(outputs, "critiques") == []
         assert verify(store).damage == []
         names = segments(outputs)
-        assert all(one.unwanted == 0 for one in collect(store, outputs / "runs"))
+        assert all(one.unwanted == 0 for one in collect(store, [outputs]))
         assert segments(outputs) == names
-        collect(store, outputs / "runs", forget=["one"])
+        collect(store, [outputs], forget=["one"])
         assert store.read("judgments") == rows(24, 26)
 
 
 def test_gc_leaves_the_journal_of_a_living_writer(outputs):
     store = Store(outputs / "store")
     store.append("judgments", digest("new"), {})
-    collect(Store(outputs / "store"), outputs / "runs")
+    collect(Store(outputs / "store"), [outputs])
     assert digest("new") in store.read("judgments")
 
 
@@ -199,20 +199,20 @@ def test_a_run_that_does_not_say_what_it_wants_wants_everything(outputs):
     (outputs / "runs" / "silent").mkdir()
     with Store(outputs / "store") as store:
         with pytest.raises(StoreError, match=r"do not say what they want.*silent.*\n.*--forget-run silent"):
-            collect(store, outputs / "runs")
+            collect(store, [outputs])
         assert store.read("judgments") == rows(0, 26)
-        collect(store, outputs / "runs", forget=["silent"])
+        collect(store, [outputs], forget=["silent"])
         assert store.read("judgments") == rows(5, 12)
 
 
 @pytest.mark.parametrize("forget", [[], ["one"]])
 def test_gc_without_any_run_removes_nothing(outputs, forget):
-    runs = outputs / "runs" if forget else outputs / "not-there"
+    place = outputs if forget else outputs / "not-there"
     with Store(outputs / "store") as store:
         with pytest.raises(StoreError, match="everything would be removed"):
-            collect(store, runs, forget=forget)
+            collect(store, [place], forget=forget if place == outputs else ())
         with pytest.raises(StoreError, match="no run 'onne'"):
-            collect(store, outputs / "runs", forget=["onne"])
+            collect(store, [outputs], forget=["onne"])
         assert store.read("judgments") == rows(0, 26)
 
 
@@ -221,7 +221,7 @@ def test_a_damaged_wish_removes_nothing(outputs):
     wish.write_bytes(wish.read_bytes()[:-9])
     with Store(outputs / "store") as store:
         with pytest.raises(StoreError, match="cannot be read"):
-            collect(store, outputs / "runs")
+            collect(store, [outputs])
         assert store.read("judgments") == rows(0, 26)
 
 
