@@ -16,6 +16,8 @@ from rlaif.errors import StoreError, nearest
 from rlaif.store.shelf import PARTIAL
 
 _PROBE = ".writable"
+# Where folders are but the beginnings of names. To "make" one there makes its bucket, also when that is a slip of the pen.
+_BUCKETS = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "oss", "r2", "cos", "obs", "tos"}
 
 
 class RemoteShelf:
@@ -68,7 +70,7 @@ class RemoteShelf:
 
     def place(self, partial: Path, name: str) -> None:
         with self._told("written", is_gone_an_error=True):
-            self._files.makedirs(f"{self._base}/{name.rsplit('/', 1)[0]}", exist_ok=True)
+            self._make_folder(name)
             self._files.put_file(str(partial), f"{self._base}/{name}")
         copy = self._scratch / name
         copy.parent.mkdir(parents=True, exist_ok=True)
@@ -76,7 +78,7 @@ class RemoteShelf:
 
     def move(self, name: str, to: str) -> None:
         with suppress(FileNotFoundError), self._told("moved"):
-            self._files.makedirs(f"{self._base}/{to.rsplit('/', 1)[0]}", exist_ok=True)
+            self._make_folder(to)
             self._files.copy(f"{self._base}/{name}", f"{self._base}/{to}")
             self.remove(name)
 
@@ -88,10 +90,15 @@ class RemoteShelf:
     def check_writable(self) -> None:
         """Put a small object, which is all that an append needs to be allowed."""
         with self._told("written", is_gone_an_error=True):
-            self._files.makedirs(self._base, exist_ok=True)
+            self._make_folder(_PROBE)
             self._files.pipe_file(f"{self._base}/{_PROBE}", b"rlaif asks whether it may write here\n")
         with suppress(StoreError):  # to remove may be forbidden; its name is always the same
             self.remove(_PROBE)
+
+    def _make_folder(self, name: str) -> None:
+        protocol = self._files.protocol
+        if _BUCKETS.isdisjoint([protocol] if isinstance(protocol, str) else protocol):
+            self._files.makedirs(f"{self._base}/{name}".rsplit("/", 1)[0], exist_ok=True)
 
     @contextmanager
     def _told(self, what: str, *, is_gone_an_error: bool = False) -> Iterator[None]:
