@@ -9,6 +9,7 @@ anew without it, and then removed.
 
 import re
 from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,11 @@ from typing import Any
 from rlaif.errors import StoreError
 from rlaif.identity import digest
 from rlaif.store import lookup
+from rlaif.store.merging import FULL_ROWS, replace
 from rlaif.store.schema import Kind
 from rlaif.store.sealing import seal
 from rlaif.store.store import Store
-from rlaif.store.upkeep import FULL_ROWS, alone, replace
+from rlaif.store.upkeep import alone
 from rlaif.store.wanted import WANTED, read_wanted
 
 RUNS, TESTS = "runs", "constitution-tests"  # folders of folders, in an output folder
@@ -88,7 +90,7 @@ def collect(
             )
 
     if dry_run:
-        return [_collect(store, kind, wishes, None) for kind in store.kinds()]
+        return [_counted(store, kind, wishes) for kind in store.kinds()]
     with alone(store):
         for kind in store.kinds():
             seal(store.shelf, kind)
@@ -109,6 +111,14 @@ def _check_known(outputs: Sequence[Path], forget: Collection[str]) -> None:
         raise StoreError(f"there is no run {unknown[0]!r} to forget.", where=where, do="`--forget-run` takes names.")
 
 
+def _counted(store: Store, kind: Kind, wishes: Collection[Path]) -> Collected:
+    """What there would be to collect. Segments may be merged meanwhile: then it is counted again."""
+    for _ in range(lookup.TRIES):
+        with suppress(FileNotFoundError, StoreError):
+            return _collect(store, kind, wishes, None)
+    return _collect(store, kind, wishes, None)
+
+
 def _collect(store: Store, kind: Kind, wishes: Collection[Path], check: Callable[[], None] | None) -> Collected:
     """`check` is called before every removal; without it nothing is removed."""
     before = sum(store.segment_sizes(kind).values())
@@ -123,7 +133,7 @@ def _collect(store: Store, kind: Kind, wishes: Collection[Path], check: Callable
             if num_unwanted and check is not None:
                 wanted = lookup.stream(connection, f"{lookup.FOUND} ORDER BY key")
                 check()  # as late as can be: a run that has begun since rests on what it found here
-                replace(store, kind, [name], (lookup.with_types(batch, kind) for batch in wanted), FULL_ROWS)
+                replace(store.shelf, kind, [name], (lookup.with_types(batch, kind) for batch in wanted), FULL_ROWS)
     after = None if check is None else sum(store.segment_sizes(kind).values())
     return Collected(kind=kind, rows=rows, unwanted=unwanted, bytes_before=before, bytes_after=after)
 

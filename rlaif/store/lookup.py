@@ -20,7 +20,7 @@ from rlaif.store.schema import Kind, columns_of, schema_of
 from rlaif.store.writing import in_child
 
 BATCH = 65_536
-_TRIES = 8
+TRIES = 8
 
 Files = Callable[[], Sequence[Path]]  # the files with a kind's results, listed anew at each call
 
@@ -68,7 +68,7 @@ def load_wish(connection: Any, keys: Keys) -> None:
 
 def rows_of(connection: Any, files: Files, kind: Kind, query: str) -> Iterator[pa.RecordBatch]:
     """The answer to a query over `stored` (the files' rows; several may have one key) and `wish`."""
-    for _ in range(_TRIES):
+    for _ in range(TRIES):
         listed: Sequence[Path] = ()
         try:
             listed = files()
@@ -82,7 +82,7 @@ def rows_of(connection: Any, files: Files, kind: Kind, query: str) -> Iterator[p
                 raise
     else:
         raise StoreError(
-            f"of the files listed a moment ago some were gone, {_TRIES} times in a row.",
+            f"of the files listed a moment ago some were gone, {TRIES} times in a row.",
             do="Is something else removing files of the store? If not, run the same command again.",
         )
     yield from stream(connection, "FROM answer")

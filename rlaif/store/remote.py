@@ -16,7 +16,7 @@ from rlaif.errors import StoreError, nearest
 from rlaif.store.shelf import PARTIAL
 
 _PROBE = ".writable"
-# Where folders are but the beginnings of names. To "make" one there makes its bucket, also when that is a slip of the pen.
+# Where folders are but the beginnings of names: to "make" one makes its bucket, also one that is a slip of the pen.
 _BUCKETS = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "oss", "r2", "cos", "obs", "tos"}
 
 

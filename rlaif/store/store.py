@@ -12,15 +12,17 @@ import tempfile
 import time
 import weakref
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from rlaif.store import lookup, segments
+from rlaif.errors import StoreError
+from rlaif.store import lookup, merging, segments
 from rlaif.store.journal import (
     Damage,
     JournalWriter,
@@ -260,6 +262,7 @@ class Store:
             if is_clean:
                 for kind in sorted(self._appended):
                     self.seal(kind)
+                    self._merge_crowd(kind)
             self._appended.clear()
         finally:
             self._held.close()
@@ -270,6 +273,14 @@ class Store:
             self._announce(damage)
         for name in [name for name in self._unsound if name.startswith(f"{kind}/")]:
             set_aside_segment(self.shelf, kind, name, self._unsound.pop(name))
+
+    def _merge_crowd(self, kind: Kind) -> None:
+        """Merge the small segments of many runs. It can wait: what hinders it is told to whoever it hinders next."""
+        with suppress(StoreError, OSError, duckdb.Error), merging.alone(self.shelf) as is_alone:
+            crowd = merging.crowd_of(self.segment_sizes(kind)) if is_alone else []
+            sound = {name: path for name in crowd if (path := self._checked(name, kind)) is not None}
+            if len(sound) > 1:
+                merging.merge(self.shelf, self.joins, kind, sound)
 
     def __enter__(self) -> Self:
         return self

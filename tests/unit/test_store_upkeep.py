@@ -10,10 +10,11 @@ import pytest
 from rlaif.cli import main
 from rlaif.errors import StoreError
 from rlaif.identity import digest
-from rlaif.store import Store, lookup
+from rlaif.store import Store, lookup, merging
 from rlaif.store.gc import collect
+from rlaif.store.merging import CROWD, crowd_of
 from rlaif.store.shelf import LocalShelf
-from rlaif.store.upkeep import alone, compact, verify
+from rlaif.store.upkeep import alone, compact, stats, verify
 from rlaif.store.wanted import read_wanted, write_wanted
 
 
@@ -150,6 +151,83 @@ def test_a_large_segment_is_left_alone_and_a_merge_is_cut_into_pieces(outputs, m
         assert sum(sizes) == 30 + 26
         assert len(sizes) > 2
         assert store.read("judgments") == rows(0, 26) | rows(100, 130)
+
+
+def test_many_small_runs_leave_few_segments(tmp_path):
+    """Runs of one result each: the segments stay below the crowd, however many they are, and every answer is there."""
+    most = 0
+    for n in range(70):
+        fill(tmp_path / "store", n, n + 1)
+        most = max(most, len(segments(tmp_path)))
+    assert most == CROWD - 1
+    with Store(tmp_path / "store") as store:
+        assert store.read("judgments") == rows(0, 70)
+        assert verify(store).rows == 70
+
+
+def test_a_close_merges_what_is_small_and_alike_and_never_very_much():
+    small = {f"small-{n}": 5_000 + n for n in range(CROWD)}
+    large = {f"large-{n}": 3 * 2**20 + n for n in range(CROWD)}
+    huge = {f"huge-{n}": 2**26 + n for n in range(100)}
+    assert crowd_of(small | large | huge) == list(small)
+    assert crowd_of(dict(list(small.items())[1:]) | large | huge) == list(large)
+    assert crowd_of(dict(list(small.items())[1:]) | dict(list(large.items())[1:]) | huge) == []
+    thousands = {f"{n}": 900_000 for n in range(1000)}
+    assert CROWD <= len(crowd_of(thousands)) <= 2**26 / 900_000
+    assert crowd_of({}) == []
+
+
+def test_a_close_leaves_the_merging_to_whoever_is_at_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(merging, "CROWD", 2)
+    with Store(tmp_path / "store") as other:
+        other.append("judgments", digest("other"), {})
+        with alone(other):
+            for n in range(4):
+                fill(tmp_path / "store", n, n + 1)
+        assert len(segments(tmp_path)) == 4
+    assert len(segments(tmp_path)) == 1
+    assert len(Store(tmp_path / "store").read("judgments")) == 5
+
+
+def test_a_merge_that_cannot_be_done_at_a_close_costs_nothing(tmp_path, monkeypatch):
+    def full(*arguments):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(merging, "CROWD", 2)
+    fill(tmp_path / "store", 0, 5)
+    with monkeypatch.context() as disk:
+        disk.setattr(merging, "replace", full)
+        fill(tmp_path / "store", 5, 9)
+    assert len(segments(tmp_path)) == 2
+    assert Store(tmp_path / "store").read("judgments") == rows(0, 9)
+
+
+def test_a_damaged_segment_stays_out_of_the_merge_at_a_close(outputs, monkeypatch):
+    monkeypatch.setattr(merging, "CROWD", 2)
+    damaged = segments(outputs)[0]
+    damaged.write_bytes(damaged.read_bytes()[:-1])
+    known = Store(outputs / "store").read("judgments")
+    fill(outputs / "store", 50, 51)
+    assert Store(outputs / "store").read("judgments") == known | rows(50, 51)
+    assert damaged.exists() or (outputs / "store/judgments/damaged" / damaged.name).exists()
+
+
+def test_figures_are_counted_again_when_files_are_merged_meanwhile(outputs, monkeypatch):
+    """`stats` and `gc --dry-run` beside a run that ends."""
+    reader, real = Store(outputs / "store"), lookup.select_from
+
+    def merged_first(*arguments):
+        monkeypatch.undo()
+        compact(Store(outputs / "store"))
+        real(*arguments)
+
+    monkeypatch.setattr(lookup, "select_from", merged_first)
+    assert [one.unwanted for one in collect(reader, [outputs], dry_run=True)] == [3, 19]
+    living = Store(outputs / "store")
+    living.append("judgments", digest("x"), {})
+    (journal,) = reader.journal_paths("judgments")
+    monkeypatch.setattr(reader, "journal_paths", lambda kind: [journal.with_name("gone.journal")])
+    assert [one.journals for one in stats(reader)] == [0, 0]
 
 
 def test_what_is_damaged_is_not_merged_away(outputs):
