@@ -22,6 +22,8 @@ from rlaif.store.writing import in_child
 BATCH = 65_536
 TRIES = 8
 
+_OF_PARENTS: list[Any] = []  # never let go
+
 Files = Callable[[], Sequence[Path]]  # the files with a kind's results, listed anew at each call
 
 
@@ -36,7 +38,8 @@ class Joins:
     @contextmanager
     def open(self) -> Iterator[Any]:
         """A connection with tables of its own."""
-        if self._database is None or in_child(self._owner):  # DuckDB's threads do not live on in a fork
+        self._leave_to_parent()
+        if self._database is None:
             spill = self._spill / str(os.getpid())
             settings: dict[str, Any] = {"memory_limit": self._memory_limit, "temp_directory": str(spill)}
             settings["preserve_insertion_order"] = "false"  # or every join would hold its rows back to keep their order
@@ -53,9 +56,16 @@ class Joins:
                 ) from error
 
     def close(self) -> None:
-        if self._database is not None and not in_child(self._owner):
+        self._leave_to_parent()
+        if self._database is not None:
             self._database.close()
         self._database = None
+
+    def _leave_to_parent(self) -> None:
+        """In a fork, begin anew: DuckDB's threads do not live on there, and even to end it would wait for them."""
+        if self._database is not None and in_child(self._owner):
+            _OF_PARENTS.append(self._database)
+            self._database = None
 
 
 def load_wish(connection: Any, keys: Keys) -> None:

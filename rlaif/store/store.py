@@ -58,7 +58,8 @@ _FLUSH_S = 30.0
 class Store:
     """The results under one folder or URL. Use it as a context manager: leaving it makes what was appended durable.
 
-    `will_append` finds out at once, and not after the first answers, whether the place can be written to.
+    `will_append` finds out at once, and not after the first answers, whether the place can be written to. A store
+    serves one thread; open one for each.
     """
 
     def __init__(self, root: Path | str, *, memory_limit: str = "1GB", will_append: bool = False) -> None:
@@ -85,7 +86,7 @@ class Store:
     def append(self, kind: Kind, key: str, value: Value) -> None:
         """Keep one result. It is with the operating system on return, and survives the death of this process.
 
-        On an object store it is kept in memory for up to 4096 results or 30 seconds first.
+        On an object store it waits in memory first, until there are 4096, or until one is appended after 30 seconds.
         """
         self._append(kind, encode(key, value), [(key, value)])
 
@@ -203,10 +204,7 @@ class Store:
             return None
         path = self.shelf.local(name)
         if name not in self._sound:
-            fault = segments.fault_of(path, name)
-            if fault and isinstance(self.shelf, RemoteShelf):  # it may have been the way here
-                self.shelf.forget(name)
-                fault = segments.fault_of(self.shelf.local(name), name)
+            fault = self._fault_of(name)
             if fault:
                 self._unsound[name] = Damage(f"{self.shelf.root}/{name}", None, fault)
                 self._announce(self._unsound[name])
@@ -214,6 +212,13 @@ class Store:
             segments.check_columns(path, kind)
             self._sound.add(name)
         return path
+
+    def _fault_of(self, name: str) -> str:
+        fault = segments.fault_of(self.shelf.local(name), name)
+        if fault and isinstance(self.shelf, RemoteShelf):  # it may have been the way here
+            self.shelf.forget(name)
+            fault = segments.fault_of(self.shelf.local(name), name)
+        return fault
 
     def journal_paths(self, kind: Kind) -> list[Path]:
         """The kind's journals, in the order of their beginning."""
@@ -225,12 +230,16 @@ class Store:
             (self.scratch / name).unlink(missing_ok=True)
         return [self.shelf.local(name) for name in names]
 
+    def is_growing(self, journal: Path) -> bool:
+        """Whether its end may be unfinished because it is still being written. Of a copy nobody knows."""
+        return not self.shelf.is_local or can_grow(journal)
+
     def _journal_copies(self, kind: Kind) -> list[Path]:
         """The journals' results as Parquet files of this store's own."""
         copies = []
         for path in self.journal_paths(kind):
             try:
-                growing = not self.shelf.is_local or can_grow(path)
+                growing = self.is_growing(path)
                 state = (path.stat().st_size, growing)
                 copy = self.scratch / f"{kind}-{path.stem}-{os.getpid()}.parquet"
                 if self._copied.get(copy) != state:
@@ -272,7 +281,10 @@ class Store:
         for damage in seal(self.shelf, checked_kind(kind)):
             self._announce(damage)
         for name in [name for name in self._unsound if name.startswith(f"{kind}/")]:
-            set_aside_segment(self.shelf, kind, name, self._unsound.pop(name))
+            damage = self._unsound.pop(name)
+            with suppress(FileNotFoundError):  # set aside by another one
+                if self._fault_of(name):
+                    set_aside_segment(self.shelf, kind, name, damage)
 
     def _merge_crowd(self, kind: Kind) -> None:
         """Merge the small segments of many runs. It can wait: what hinders it is told to whoever it hinders next."""

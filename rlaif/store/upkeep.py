@@ -94,7 +94,7 @@ def verify(store: Store) -> Verdict:
                 _verify_segment(store, kind, name, verdict)
         for path in store.journal_paths(kind):
             with suppress(FileNotFoundError):  # sealed since it was listed
-                growing = journal.can_grow(path)
+                growing = store.is_growing(path)
                 verdict.rows += journal.read_journal(path, kind, verdict.damage, growing=growing).num_rows
                 verdict.journals += 1
     return verdict
