@@ -216,10 +216,11 @@ def test_figures_are_counted_again_when_files_are_merged_meanwhile(outputs, monk
     """`stats` and `gc --dry-run` beside a run that ends."""
     reader, real = Store(outputs / "store"), lookup.select_from
 
-    def merged_first(*arguments):
-        monkeypatch.undo()
-        compact(Store(outputs / "store"))
-        real(*arguments)
+    def merged_first(connection, files, kind):
+        if kind == "judgments":
+            monkeypatch.undo()
+            compact(Store(outputs / "store"))
+        real(connection, files, kind)
 
     monkeypatch.setattr(lookup, "select_from", merged_first)
     assert [one.unwanted for one in collect(reader, [outputs], dry_run=True)] == [3, 19]
