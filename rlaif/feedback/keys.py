@@ -11,11 +11,13 @@ Left out on purpose, with the reason:
   batch-invariant, so the store, not the seed, is what makes a re-run identical.
 """
 
+from collections.abc import Callable
 from dataclasses import fields
+from hashlib import sha256
 from typing import Any
 
 from rlaif.engines.base import ModelIdentity
-from rlaif.identity import digest
+from rlaif.identity import canonical_json, digest
 from rlaif.records import Prompt, Response
 from rlaif.settings import SamplingSettings
 from rlaif.templates import Template
@@ -40,25 +42,31 @@ def cut_key(key: str, max_tokens: int) -> str:
     return digest({"cut": key, "max_tokens": max_tokens})
 
 
-def comparison_key(
-    what: dict[str, Any],
-    first: Response,
-    second: Response,
-    principle: dict[str, Any],
-    template: Template,
-    judge: ModelIdentity,
-) -> str:
-    """The key of a verdict or a critique (`what` tells which, and how it is drawn) on two responses in this order.
+class ComparisonKeys:
+    """The keys of the verdicts or critiques that one judge gives through one template.
 
-    A response's id covers its text and its conversation.
+    `what` tells which of them, and how it is drawn. A key is the SHA-256 of the canonical JSON of
+
+        {"compare": what, "first": id, "second": id, "principle": {…}, "template": digest, "judge": {…}}
+
+    written from parts that are made once: a run asks for millions of keys that differ in the ids alone.
     """
-    return digest(
-        {
-            "compare": what,
-            "first": first.id,
-            "second": second.id,
-            "principle": principle,
-            "template": template.digest,
-            "judge": answering(judge),
-        }
-    )
+
+    def __init__(self, what: dict[str, Any], template: Template, judge: ModelIdentity) -> None:
+        self._head = f'{{"compare":{canonical_json(what)},"first":"'
+        self._judge = f'","judge":{canonical_json(answering(judge))},"principle":'
+        self._tail = f'","template":"{template.digest}"}}'
+
+    def under(self, principle: dict[str, Any]) -> Callable[[Response, Response], str]:
+        """Keys of two responses in the order shown, under a principle as the judge reads it.
+
+        A response's id covers its text and its conversation.
+        """
+        head, tail = self._head, self._tail
+        middle = f'{self._judge}{canonical_json(principle)},"second":"'
+
+        def key(first: Response, second: Response) -> str:
+            text = f"{head}{first.id}{middle}{second.id}{tail}"
+            return sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+        return key
