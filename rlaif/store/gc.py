@@ -83,11 +83,7 @@ def collect(
 
     def check() -> None:
         if wishes_of(outputs, forget) != wishes:
-            raise StoreError(
-                "a run ended or was removed meanwhile.",
-                where=store.shelf.root,
-                do="What was removed so far nobody wanted. Run it again for the rest.",
-            )
+            raise _changed(store.shelf.root)
 
     if dry_run:
         return [_counted(store, kind, wishes) for kind in store.kinds()]
@@ -100,8 +96,19 @@ def collect(
 def wishes_of(outputs: Sequence[Path], forget: Collection[str]) -> dict[Path, tuple[int, int]]:
     """The folders that want something, each with what tells when it wants something else."""
     folders = [folder for output in outputs for folder in folders_that_want(output, forget)]
-    states = [(folder / WANTED).stat() for folder in folders]
+    try:
+        states = [(folder / WANTED).stat() for folder in folders]
+    except FileNotFoundError as error:
+        raise _changed(", ".join(map(str, outputs))) from error
     return {folder: (state.st_mtime_ns, state.st_size) for folder, state in zip(folders, states, strict=True)}
+
+
+def _changed(where: str) -> StoreError:
+    return StoreError(
+        "a run began, ended or was removed meanwhile.",
+        where=where,
+        do="What was removed so far nobody wanted. Run it again for the rest.",
+    )
 
 
 def _check_known(outputs: Sequence[Path], forget: Collection[str]) -> None:

@@ -185,6 +185,27 @@ def test_gc_stops_when_a_run_begins_while_it_works(project, rlaif, monkeypatch):
     assert counted(rlaif) == before
 
 
+def test_gc_stops_when_a_run_ends_while_it_works(project, rlaif, monkeypatch):
+    from rlaif.store import gc
+
+    folder = project("one")
+    rlaif("generate", "--set", "policies.0.samples=3")
+    wanted = folder / "outputs/runs/test/wanted.parquet"
+    everything = wanted.read_bytes()
+    rlaif("generate")  # wants less
+    before, real = counted(rlaif), gc._count
+
+    def ended(connection):
+        wanted.write_bytes(everything)
+        return real(connection)
+
+    monkeypatch.setattr(gc, "_count", ended)
+    code, _, err = rlaif("store", "gc")
+    assert code == 4
+    assert "a run began, ended or was removed meanwhile" in err
+    assert counted(rlaif) == before
+
+
 @pytest.mark.parametrize(
     ("url", "found", "do"),
     [
