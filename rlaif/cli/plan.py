@@ -36,8 +36,9 @@ def plan(
     from rlaif.feedback.run import read_inputs
 
     project = open_project(config, sets)
-    inputs, progress = read_inputs(project.settings, project.base), ConsoleProgress(Console(stderr=True))
-    found = plan_run(project.settings, inputs, base=project.base, progress=progress, is_fresh=is_fresh)
+    inputs = read_inputs(project.settings, project.base)
+    progress = ConsoleProgress(Console(stderr=True))
+    found = plan_run(project.settings, inputs, base=project.base, is_fresh=is_fresh, progress=progress)
     if as_json:
         typer.echo(json.dumps(found.as_json(), ensure_ascii=False))
     else:

@@ -95,7 +95,7 @@ class Nothing:
 
 
 def plan(
-    settings: Settings, inputs: Inputs, *, base: Path, progress: Progress | None = None, is_fresh: bool = False
+    settings: Settings, inputs: Inputs, *, base: Path, is_fresh: bool = False, progress: Progress | None = None
 ) -> Plan:
     """What `run` would ask of models. Reads the store and the run's folder, and writes nothing."""
     folder = run_folder(settings, base)
@@ -106,6 +106,7 @@ def plan(
             known=Nothing() if is_fresh else store,
             previous=None if is_fresh else read_previous(folder) or latest_run(folder.parent),
             rates=read_rates(folder.parent, settings),
+            progress=progress,
         )
         _announce(store, progress)
     return found
@@ -130,7 +131,7 @@ def run(
     road = road_of(settings, inputs, folder)
     with Store(settings.store_place(base), will_append=True) as store:
         blocks = ask_models(road, inputs.prompts.prompts, store=store, progress=progress, budget=budget)
-        summary = write_run(folder, blocks, road, inputs.prompts)
+        summary = write_run(folder, progress.track(blocks, "writing"), road, inputs.prompts)
         _announce(store, progress)
     _check_verdicts(summary, settings, folder)
     return summary
