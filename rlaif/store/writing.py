@@ -5,10 +5,12 @@ import hashlib
 import os
 import platform
 import secrets
+import shutil
 import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from rlaif.errors import StoreError
 
@@ -19,14 +21,18 @@ def told_as_ours(root: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise StoreError(
-                "the disk is full.",
-                where=root,
-                do="Make space and run the same command again: finished answers are kept, nothing is asked twice.",
-            ) from error
-        reason = error.strerror or str(error)
-        raise StoreError(f"cannot write: {reason}.", where=root, do="Check the folder's rights.") from error
+        raise as_ours(error, root) from error
+
+
+def as_ours(error: OSError, root: str) -> StoreError:
+    """The system's refusal to write, in words."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return StoreError(
+            "the disk is full.",
+            where=root,
+            do="Make space and run the same command again: finished answers are kept, nothing is asked twice.",
+        )
+    return StoreError(f"cannot write: {error.strerror or error}.", where=root, do="Check the folder's rights.")
 
 
 def new_source() -> str:
@@ -42,6 +48,12 @@ def this_machine() -> str:
 def was_here(name: str) -> bool:
     """Whether a writer of this machine made the name, so that a file lock tells whether it lives."""
     return name.split("-")[1:2] == [this_machine()]
+
+
+def remove_scratch(folder: Path, owner: int) -> None:
+    """Remove a process's own temporary folder; a fork of it leaves it to the one that made it."""
+    if not in_child(owner):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def in_child(owner: int) -> bool:

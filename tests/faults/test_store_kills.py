@@ -20,7 +20,7 @@ NURSERY = """
 import os, sys
 from rlaif.errors import StoreError
 from rlaif.identity import digest
-from rlaif.store import Store
+from rlaif.store import Store, merging
 from rlaif.store.upkeep import compact
 import duckdb, pyarrow
 pyarrow.array([{"of": "anything"}])  # the first array ever looks for pandas, which takes a second to load
@@ -34,6 +34,11 @@ def write(root, said, name, count):
 
 def seal(root):
     Store(root).seal("judgments")
+
+def close(root):
+    merging.CROWD = 2
+    with Store(root) as store:
+        store.append("judgments", digest("closed"), {})
 
 def merge(root):
     try:
@@ -112,8 +117,11 @@ def check_kills_of_writers(nursery, folder, times, chance):
 
 
 def check_kills_of_sealers(nursery, folder, times, chance):
-    """Each worker is killed at a moment of the time that an undisturbed one, the first two, takes."""
-    expected = {}
+    """Each worker is killed at a moment of the time that an undisturbed one, the first three, takes.
+
+    `close` appends, seals and merges as a run does at its end.
+    """
+    expected, closed = {}, {digest("closed"): {}}
     reader = Store(folder)
     takes = {}
     for turn in range(times):
@@ -123,7 +131,7 @@ def check_kills_of_sealers(nursery, folder, times, chance):
             store.append_many("judgments", rows)
             expected |= dict(rows)
             store.close(is_clean=False)
-        job = ["seal", "merge"][turn % 2]
+        job = ["seal", "close", "merge"][turn % 3]
         start = time.monotonic()
         worker = nursery.start(job, folder)
         if job in takes:
@@ -133,6 +141,8 @@ def check_kills_of_sealers(nursery, folder, times, chance):
             while nursery.is_alive(worker):
                 time.sleep(0.0005)
             takes[job] = time.monotonic() - start
+        if turn == 1:
+            expected |= closed
         if turn % 4 == 0:
             assert reader.read("judgments") == expected
     assert reader.read("judgments") == expected
@@ -171,12 +181,12 @@ def test_writers_sealers_merges_and_a_reader_at_once(nursery, tmp_path):
     while any(nursery.is_alive(worker) for worker in writers):
         helpers = [worker for worker in helpers if nursery.is_alive(worker)]
         if len(helpers) < 3:
-            helpers.append(nursery.start(random.choice(["seal", "seal", "merge"]), root))
+            helpers.append(nursery.start(random.choice(["seal", "close", "merge"]), root))
         before = said_in(said[0]) | said_in(said[1])
         assert before <= reader.read("judgments").keys()
     for worker in helpers:
         while nursery.is_alive(worker):
             time.sleep(0.001)
     reader.seal("judgments")
-    assert len(reader.read("judgments")) == 2000
+    assert len(reader.read("judgments").keys() - {digest("closed")}) == 2000
     assert reader.damage == verify(reader).damage == []
