@@ -63,7 +63,7 @@ def watch(settings: Settings, *, base: Path, num_prompts: int, progress: Progres
     """
     prompts = read_inputs(settings, base).prompts.prompts  # all of it is checked before a model is loaded
     models = models_of(settings, base / settings.output / LOG)
-    with Store(base / settings.output / "store") as store:
+    with Store(settings.store_place(base), will_append=True) as store:
         yield from rounds(
             settings,
             draw(prompts, num_prompts),
