@@ -8,9 +8,7 @@ when it is closed: journals of dead writers, its own too, become segments, and d
 """
 
 import os
-import tempfile
 import time
-import weakref
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -44,9 +42,10 @@ from rlaif.store.schema import (
     sorted_table,
     table_of,
 )
+from rlaif.store.scratch import Scratch
 from rlaif.store.sealing import seal, set_aside_segment
 from rlaif.store.shelf import LocalShelf, open_shelf
-from rlaif.store.writing import as_ours, in_child, new_source, remove_scratch, told_as_ours
+from rlaif.store.writing import as_ours, in_child, new_source, told_as_ours
 
 Rows = Iterable[tuple[str, Value]]
 
@@ -64,8 +63,9 @@ class Store:
 
     def __init__(self, root: Path | str, *, memory_limit: str = "1GB", will_append: bool = False) -> None:
         self._held = ExitStack()
-        self.scratch = Path(tempfile.mkdtemp(prefix="rlaif-store-"))
-        self._held.callback(weakref.finalize(self, remove_scratch, self.scratch, os.getpid()))
+        self._scratch = Scratch()
+        self._held.callback(self._scratch.remove)
+        self.scratch = self._scratch.folder
         self.shelf = open_shelf(root, self.scratch)
         if will_append:
             self.shelf.check_writable()

@@ -5,12 +5,10 @@ import hashlib
 import os
 import platform
 import secrets
-import shutil
 import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from rlaif.errors import StoreError
 
@@ -48,12 +46,6 @@ def this_machine() -> str:
 def was_here(name: str) -> bool:
     """Whether a writer of this machine made the name, so that a file lock tells whether it lives."""
     return name.split("-")[1:2] == [this_machine()]
-
-
-def remove_scratch(folder: Path, owner: int) -> None:
-    """Remove a process's own temporary folder; a fork of it leaves it to the one that made it."""
-    if not in_child(owner):
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def in_child(owner: int) -> bool:
