@@ -1,6 +1,6 @@
 """`rlaif watch` as a function: judge a sample of the prompts again at every save, and say which labels it turned.
 
-    for done in watch(settings, base=folder, num_prompts=30, progress=progress):
+    for done in watch(settings, base=folder, num_prompts=24, progress=progress):
         print(done.as_json())
 
 The answers are drawn once, through the store, and the policy is let go before the judge is loaded; the judge stays
@@ -11,57 +11,32 @@ A save that arrives while the one before is judged overtakes it: the answers tha
 judged at once. Only the start is always judged to its end, since it is what everything is compared with.
 """
 
-from collections import Counter
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
 from time import monotonic
 
-from rlaif.constitution import Constitution, load_constitution, source_files
 from rlaif.constitution import diff as changes_between
+from rlaif.constitution import load_constitution, source_files
 from rlaif.engines.base import Answer
 from rlaif.errors import IncompleteRun, InputError
-from rlaif.feedback.aggregate import label_pair
-from rlaif.feedback.ask import Model, Session, look_up
+from rlaif.feedback.ask import Model, Session
 from rlaif.feedback.budget import Budget
-from rlaif.feedback.difference import Row, compare_labels, renames
-from rlaif.feedback.judge import Comparison, judge_pairs, judge_stage
+from rlaif.feedback.difference import compare_labels, renames
 from rlaif.feedback.pairing import pair_up
-from rlaif.feedback.plan_record import Group
 from rlaif.feedback.progress import Progress
-from rlaif.feedback.reasons import NOT_KEPT, NOT_YET, why_principle
 from rlaif.feedback.run import models_of, read_inputs
 from rlaif.feedback.sample import Sample, sample_responses
-from rlaif.feedback.watch_round import Kind, Round, Sampled
+from rlaif.feedback.watch_bench import Bench, Standing, Subject
+from rlaif.feedback.watch_round import Kind, Round
 from rlaif.feedback.watched_files import WatchedFiles
-from rlaif.pair_dataset import label_row
-from rlaif.records import Outcome, Prompt, ResponsePair
+from rlaif.records import Prompt, ResponsePair
 from rlaif.settings import Settings
 from rlaif.store import Store
-from rlaif.templates import Template, load_template, template_places
+from rlaif.templates import load_template, template_places
 
 LOG = "watch.log"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Subject:
-    """What a save may change: the constitution, and the template through which the judge reads it."""
-
-    constitution: Constitution
-    template: Template
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
-    """The sample's labels under one subject, as rows of labels.parquet, and what they took."""
-
-    subject: Subject
-    labels: tuple[Row, ...]
-    sampled: Sampled
-    reasons: tuple[str, ...]
-    reused: int
-    outcomes: Counter[Outcome]
 
 
 class _Overtaken(Exception):
@@ -88,7 +63,7 @@ def watch(settings: Settings, *, base: Path, num_prompts: int, progress: Progres
     """
     prompts = read_inputs(settings, base).prompts.prompts  # all of it is checked before a model is loaded
     models = models_of(settings, base / settings.output / LOG)
-    with Store(base / settings.output / "store") as store:
+    with Store(settings.store_place(base), will_append=True) as store:
         yield from rounds(
             settings,
             draw(prompts, num_prompts),
@@ -145,7 +120,7 @@ def rounds(
     with Session(judge, limit) as session:
         session.engine(progress)
         begun = monotonic()
-        bench = _Bench(settings, prompts, pairs, session, store, progress)
+        bench = Bench(settings, prompts, pairs, session, store, progress)
         start = before = bench.judge(subject, None)
         yield _told(0, "start", begun, files, limit, after=start)
         limit.is_newer = files.is_newer
@@ -217,77 +192,3 @@ def sample_pairs(
             do="Draw more or longer answers (policies.samples, sampling.max_tokens), or take more --prompts.",
         )
     return pairing.pairs
-
-
-@dataclass(frozen=True, slots=True)
-class _Bench:
-    """What stays the same between saves."""
-
-    settings: Settings
-    prompts: Sequence[Prompt]
-    pairs: Sequence[ResponsePair]
-    session: Session
-    store: Store
-    progress: Progress
-
-    def judge(self, subject: Subject, before: Subject | None) -> Standing:
-        """The sample's labels under `subject`. `before` serves to say why something has to be asked."""
-        judge, identity = self.settings.judge, self.session.model.identity
-        stage = judge_stage(self.pairs, subject.constitution, judge, template=subject.template, identity=identity)
-        known = look_up(stage.asking, self.store).values
-        missing = [place for key, place in stage.places.items() if key not in known]
-        reasons = _reasons(missing, subject, before, judge.model)
-        self.progress.note(f"plan: {'; '.join(reasons) or 'nothing to ask, every verdict is in the store'}")
-        judgments = judge_pairs(
-            self.pairs,
-            subject.constitution,
-            judge,
-            template=subject.template,
-            session=self.session,
-            store=self.store,
-            progress=self.progress,
-        )
-        floor = self.settings.pairs.probability_floor
-        labels = tuple(
-            label_row(label_pair(pair, judgments.get(pair.id, ()), subject.constitution, probability_floor=floor))
-            for pair in self.pairs
-        )
-        return Standing(
-            subject=subject,
-            labels=labels,
-            sampled=self._sampled(subject.constitution),
-            reasons=reasons,
-            reused=len(known),
-            outcomes=Counter(judgment.outcome for own in judgments.values() for judgment in own),
-        )
-
-    def _sampled(self, constitution: Constitution) -> Sampled:
-        judged = {pair.prompt.id: pair.prompt.tags for pair in self.pairs}
-        unheard = [one.id for one in constitution.enabled if not any(map(one.applies_to, judged.values()))]
-        return Sampled(
-            prompts=len(self.prompts),
-            pairs=len(self.pairs),
-            principles=len(constitution.enabled),
-            unheard=tuple(unheard),
-        )
-
-
-def _reasons(missing: Sequence[Comparison], subject: Subject, before: Subject | None, judge: str) -> tuple[str, ...]:
-    """One line per reason, with the calls it costs."""
-    why = {one.id: _why(one.id, subject, before) for one in subject.constitution.enabled}
-    calls = Counter(why[principle.id] for _, principle, _, _ in missing)
-    groups = [Group(stage="judge", model=judge, reason=one, calls=n, estimated_calls=0) for one, n in calls.items()]
-    return tuple(map(str, groups))
-
-
-def _why(principle_id: str, subject: Subject, before: Subject | None) -> str:
-    if before is None:
-        return NOT_YET
-    if subject.template.digest != before.template.digest:
-        return f"template changed: {subject.template.name}"
-    principle = next(one for one in subject.constitution.enabled if one.id == principle_id)
-    same = [old for old in before.constitution.enabled if old.judging_content() == principle.judging_content()]
-    if not same:
-        return why_principle(principle, before.constitution)
-    is_wider = all(old.tags != principle.tags for old in same)
-    return f"principle {principle.id!r} applies to more prompts: tags" if is_wider else NOT_KEPT

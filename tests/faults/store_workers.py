@@ -26,6 +26,16 @@ def seal(root):
     Store(root).seal("judgments")
 
 
+def close(root):
+    """Append, and merge what lies there at the close, as a run does at its end."""
+    from rlaif.identity import digest
+    from rlaif.store import Store, merging
+
+    merging.CROWD = 2
+    with Store(root) as store:
+        store.append("judgments", digest("closed"), {})
+
+
 def merge(root):
     from rlaif.errors import StoreError
     from rlaif.store import Store
@@ -42,6 +52,7 @@ def warm_up():
     import duckdb  # noqa: F401
     import pyarrow
 
+    import rlaif.store.merging
     import rlaif.store.upkeep  # noqa: F401
 
     pyarrow.array([{"of": "anything"}])  # the first array ever looks for pandas, which takes a second to load
@@ -49,4 +60,4 @@ def warm_up():
 
 if __name__ == "__main__":
     warm_up()
-    tend({"write": write, "seal": seal, "merge": merge})
+    tend({"write": write, "seal": seal, "close": close, "merge": merge})

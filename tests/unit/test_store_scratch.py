@@ -11,7 +11,7 @@ import pytest
 
 from rlaif.errors import StoreError
 from rlaif.store import Store
-from rlaif.store.scratch import scratch_folder
+from rlaif.store.scratch import Scratch
 
 OPEN = """
 import time
@@ -63,9 +63,11 @@ def test_one_that_is_new_is_left_alone(tmp_path, monkeypatch):
     for folder in (new, old):
         folder.mkdir()
     os.utime(old, (time.time() - 100, time.time() - 100))
-    with scratch_folder():
-        assert new.is_dir()
-        assert not old.is_dir()
+    scratch = Scratch()
+    assert new.is_dir()
+    assert not old.is_dir()
+    del scratch  # nobody refers to it any more
+    assert list((tmp_path / "tmp").iterdir()) == [new]
 
 
 def test_no_room_for_temporary_files_says_what_to_do(monkeypatch):

@@ -10,7 +10,8 @@ from rlaif.errors import ConstitutionError, EngineCrashed, IncompleteRun
 from rlaif.feedback.ask import Model, Session
 from rlaif.feedback.judge import judge_pairs
 from rlaif.feedback.progress import Quiet
-from rlaif.feedback.watch import Subject, draw, rounds, sample_pairs
+from rlaif.feedback.watch import draw, rounds, sample_pairs
+from rlaif.feedback.watch_bench import Subject
 from rlaif.feedback.watched_files import WatchedFiles
 from rlaif.store import Store
 from rlaif.templates import dump_template, load_template
