@@ -4,6 +4,7 @@ The test's side is `Nursery`; the process's side is `tend`, called by a module t
 that are to be killed would otherwise each spend seconds on imports first.
 """
 
+import ctypes
 import json
 import os
 import signal
@@ -15,6 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
+_PR_SET_PDEATHSIG = 1
 
 
 class Nursery:
@@ -82,7 +84,10 @@ def tend(jobs):
 
 
 def _work(job, arguments):
-    """Do it and end, without what a process does at its end: the nursery's buffers are not ours to flush."""
+    """Do it and end, without what a process does at its end: the nursery's buffers are not ours to flush. A worker does
+    not outlive its nursery."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     try:
         os._exit(int(job(**arguments) or 0))
     except BaseException:
