@@ -33,7 +33,7 @@ def check_kills_of_writers(nursery, folder, times, chance):
         worker = nursery.start("write", root=str(folder / "store"), said=str(said), name=f"writer-{turn}", count=10**6)
         while turn % 2 and (not said.exists() or said.stat().st_size == before):  # every other one has begun to write
             time.sleep(0.0005)
-        time.sleep(chance.uniform(0.0005, 0.02))
+        time.sleep(chance.uniform(0.0005, 0.06))
         nursery.kill(worker)
         if turn % 5 == 4:
             reader.seal("judgments")
