@@ -154,7 +154,7 @@ def main() -> int:
     options = parser.parse_args()
     rows: list[dict[str, float | int | str]] = []
     if options.labels:
-        for n, judges in sorted(replayed(options.labels).items()):
+        for _, judges in sorted(replayed(options.labels).items()):
             rows += [{"judge": "replayed", **row} for row in measure(judges, options.share)]
     else:
         for n in options.sizes:

@@ -28,7 +28,8 @@ class PromptSource(Strict):
     limit: PositiveInt | None = Field(None, description="Take the first N prompts only. Usual: all.")
     columns: dict[str, str] = Field(
         default_factory=dict,
-        description="Which column holds what, e.g. {prompt: question}; keys: prompt, messages, tags, id, source.",
+        description="Which column holds what, e.g. {prompt: question}; keys: prompt, messages, tags, id, source, "
+        "reference.",
     )
     split: str = Field("train", description="Split of a Hugging Face dataset.")
     config: str | None = Field(None, description="Configuration name of a Hugging Face dataset.")

@@ -11,6 +11,7 @@ are decided by id and draws by digests of ids, so nothing depends on the order o
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 from rlaif.feedback.schedule import standings
 from rlaif.identity import digest
@@ -31,7 +32,7 @@ def take_by_rule(labelled: Sequence[LabelledPair], settings: PairSettings) -> li
     if settings.rule == "best_random":
         return _best_against_drawn(labelled, ranked)
     if settings.rule == "adjacent":
-        neighbours = [{*two} for two in zip(ranked, ranked[1:], strict=False)]
+        neighbours = [{*two} for two in pairwise(ranked)]
         return [one for one in labelled if {one.pair.x.id, one.pair.y.id} in neighbours]
     if settings.rank_by == "mean_log_odds":
         ends = {ranked[0], ranked[-1]}

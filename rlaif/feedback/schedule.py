@@ -99,9 +99,9 @@ def random_opponents(ids: Sequence[str], rounds: Sequence[Outcomes], *, k: int, 
 def swiss(ids: Sequence[str], rounds: Sequence[Outcomes], *, max_comparisons: int) -> list[Pair]:
     """Answers of like strength against each other, never twice, until `max_comparisons` are spent.
 
-    Standings are Bradley–Terry strengths of the rounds so far. From the strongest down, each meets the nearest answer
-    it has not met, so that the round leaves out as few as it can; of an odd number, the one sits out that has played
-    most, and among those the weakest. The last round, where it is cut short, keeps its closest pairs.
+    Standings are Bradley–Terry strengths of the rounds so far. The two closest that have not met play each other, then
+    the two closest of the others, and so on, in a round that leaves out as few as it can; of an odd number, the one
+    sits out that has played most, and among those the weakest. A last round cut short keeps its closest pairs.
     """
     names = _sorted(ids)
     played = {pair: outcome for outcomes in rounds for pair, outcome in outcomes.items()}
@@ -110,7 +110,7 @@ def swiss(ids: Sequence[str], rounds: Sequence[Outcomes], *, max_comparisons: in
         return []
     strength = standings(names, played)
     order = sorted(names, key=lambda name: (-round(strength[name], 9), digest({"draw": name}), name))
-    matched = _nearest_matching(order, played)
+    matched = _closest_matching(order, strength, played)
     matched.sort(key=lambda pair: (round(abs(strength[pair[0]] - strength[pair[1]]), 9), pair))
     return sorted(matched[:room])
 
@@ -125,18 +125,36 @@ def standings(ids: Sequence[str], played: Outcomes, *, ridge: float = STANDINGS_
     return dict(zip(names, fitted.values.tolist(), strict=True))
 
 
-def _nearest_matching(order: Sequence[str], played: Outcomes) -> list[Pair]:
-    """Pairs that have not met, leaving out as few as can be; the strongest first, each with the nearest."""
+def _closest_matching(order: Sequence[str], strength: Mapping[str, float], played: Outcomes) -> list[Pair]:
+    """Pairs that have not met, leaving out as few as can be: closest first, or, where that leads into a dead end, the
+    strongest first, each with the nearest that lets the others play too."""
     games = {name: sum(name in pair for pair in played) for name in order}
     sitting_out = sorted(range(len(order)), key=lambda i: (-games[order[i]], -i))
     for num_out in range(len(order) % 2, len(order), 2):
         dead: set[tuple[str, ...]] = set()
         for out in combinations(sitting_out, num_out):
             free = tuple(name for i, name in enumerate(order) if i not in out)
-            found = _match_all(free, played, dead)
+            found = _match_closest(free, strength, played) or _match_all(free, played, dead)
             if found is not None:
                 return found
     return []
+
+
+def _match_closest(free: tuple[str, ...], strength: Mapping[str, float], played: Outcomes) -> list[Pair] | None:
+    """The closest pair, then the closest of those left, and so on; None if someone is left over."""
+    place = {name: i for i, name in enumerate(free)}
+    gaps = [
+        (round(strength[x] - strength[y], 9), place[x], place[y])
+        for x, y in combinations(free, 2)
+        if _pair(x, y) not in played
+    ]
+    left = set(range(len(free)))
+    found = []
+    for _, i, j in sorted(gaps):
+        if i in left and j in left:
+            left -= {i, j}
+            found.append(_pair(free[i], free[j]))
+    return None if left else found
 
 
 def _match_all(free: tuple[str, ...], played: Outcomes, dead: set[tuple[str, ...]]) -> list[Pair] | None:

@@ -39,7 +39,8 @@ class PromptSet:
 def read_prompts(sources: Sequence[Source], *, base: Path) -> PromptSet:
     """All prompts of the sources; relative paths count from `base`.
 
-    Equal conversations are one prompt: the first one's name and source stay, and its tags gain those of the others.
+    Equal conversations are one prompt: the first one's name and source stay, its tags gain those of the others, and the
+    first reference there is stays. A duplicate with another reference is counted as that: one of the two is wrong.
     """
     prompts: dict[str, tuple[Prompt, Where]] = {}
     drops: list[Drop] = []
@@ -49,8 +50,12 @@ def read_prompts(sources: Sequence[Source], *, base: Path) -> PromptSet:
                 drops.append(found)
             elif found.id in prompts:
                 first, first_where = prompts[found.id]
-                prompts[found.id] = replace(first, tags=first.tags | found.tags), first_where
-                drops.append(Drop("duplicate", where, same_as=first_where))
+                reference = first.reference if first.reference is not None else found.reference
+                joined = replace(first, tags=first.tags | found.tags, reference=reference)
+                prompts[found.id] = joined, first_where
+                differs = found.reference not in (None, reference)
+                reason = "duplicate with another reference" if differs else "duplicate"
+                drops.append(Drop(reason, where, same_as=first_where))
             else:
                 prompts[found.id] = found, where
     prompt_set = PromptSet(tuple(prompt for prompt, _ in prompts.values()), tuple(drops))
