@@ -108,7 +108,7 @@ def test_sketches_find_what_comparing_everything_finds(threshold):
     rng.shuffle(texts)
     found = {(one.index, one.of) for one in find_duplicates(texts, threshold=threshold)}
     slow = set(slow_duplicates(texts, threshold))
-    assert len(slow) > 40
+    assert len(slow) > 30
     assert len(found & slow) >= RECALL * len(slow)
     assert len(found - slow) <= 2  # after a miss, what was missed is kept and may be the one that is most like
 
