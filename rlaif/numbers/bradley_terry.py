@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from scipy.special import expit, log_expit
 
 Array = NDArray[np.float64]
-RIDGE = 0.01  # a prior standard deviation of 10 log-odds: it holds back only what nothing else would
+RIDGE = 0.001  # a prior standard deviation of 32 log-odds: it holds back only what nothing else would
 _MAX_STEPS = 100
 _TOLERANCE = 1e-10  # of the gradient, relative to the weight of all comparisons
 
