@@ -29,7 +29,8 @@ class PromptSource(Strict):
     limit: PositiveInt | None = Field(None, description="Take the first N prompts only. Usual: all.")
     columns: dict[str, str] = Field(
         default_factory=dict,
-        description="Which column holds what, e.g. {prompt: question}; keys: prompt, messages, tags, id, source.",
+        description="Which column holds what, e.g. {prompt: question}; keys: prompt, messages, tags, id, source, "
+        "reference.",
     )
     split: str = Field("train", description="Split of a Hugging Face dataset.")
     config: str | None = Field(None, description="Configuration name of a Hugging Face dataset.")
@@ -122,8 +123,18 @@ class JudgeSettings(Strict):
 class PairSettings(Strict):
     """Which comparisons become pairs of the dataset. Changing any of these asks no model anything."""
 
-    rule: Literal["best_worst", "all"] = Field(
-        "best_worst", description="One pair per prompt, or every pair of answers."
+    rule: Literal["best_worst", "best_random", "adjacent", "all"] = Field(
+        "best_worst",
+        description="Strongest against weakest answer, or against a drawn one; each against the next weaker one; or "
+        "every pair of answers.",
+    )
+    rank_by: Literal["mean_log_odds", "bradley_terry"] = Field(
+        "mean_log_odds",
+        description="How strong an answer is: the mean over its comparisons, or a Bradley-Terry fit, which is fair "
+        "also where answers met different opponents.",
+    )
+    max_pairs_per_prompt: PositiveInt | None = Field(
+        None, description="At most so many pairs of one prompt, those with the largest margins. Usual: null, all."
     )
     probability_floor: float = Field(
         0.01,

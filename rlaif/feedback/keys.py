@@ -2,6 +2,7 @@
 
 Left out on purpose, with the reason:
 - the run, the file and row of a prompt, tags and sources: they choose what is asked, not how it is answered;
+- a prompt's reference and a principle's check: no model sees them, and what they decide is computed anew each time;
 - a principle's id, weight, tags and whether it is enabled: the judge never sees them;
 - the other principles, pairs and requests of the run: one principle per request, always;
 - a sample's `max_tokens`: an answer that ended by itself under one limit is the same under a higher one, so the limit

@@ -94,7 +94,7 @@ CASES = [
         "prompt",
         PROMPT,
         {"messages": (Message("user", "Why not?"),)},
-        {"tags": frozenset({"u"}), "source": "z", "name": "z", "id": None},
+        {"tags": frozenset({"u"}), "source": "z", "name": "z", "reference": "4", "id": None},
     ),
     (
         sample_keys,
@@ -122,7 +122,7 @@ CASES = [
         "prompt",
         PROMPT,
         {"messages": (Message("user", "Why not?"),)},
-        {"tags": frozenset({"t", "u"}), "source": "z", "name": "z", "id": None},
+        {"tags": frozenset({"t", "u"}), "source": "z", "name": "z", "reference": "4", "id": None},
     ),
     (
         verdict_keys,
@@ -152,6 +152,7 @@ CASES = [
             "critique_request": "c",
             "revision_request": "r",
             "enabled": None,  # decides whether it is judged
+            "check": None,  # with one no judge is asked; test_check_verdicts
         },
     ),
     (
