@@ -48,7 +48,8 @@ class VllmEngine(Closing):
         if cpu:
             arguments["block_size"] = offline_block_tokens(settings)
         self._start(environment(cpu=cpu, in_process=True))
-        self._send({"type": "start", "arguments": arguments, "cpu": cpu})
+        kwargs = settings.chat_template_kwargs
+        self._send({"type": "start", "arguments": arguments, "cpu": cpu, "chat_template_kwargs": kwargs})
 
     def _start(self, environ: dict[str, str]) -> None:
         self._log_file.parent.mkdir(parents=True, exist_ok=True)
