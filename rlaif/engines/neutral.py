@@ -110,17 +110,18 @@ def _pattern(markers: frozenset[str]) -> re.Pattern[str] | None:
 
 
 def _pieces(render: Render) -> list[str]:
-    """What the template writes directly before, between and after messages; nothing where it refuses this chat."""
+    """What the template writes directly before, between and after messages; nothing where it refuses any chat."""
     import jinja2
 
-    said = ["Zqasked", "Zqanswered", "Zqagain"]
-    roles = ["user", "assistant", "user"]
-    try:
-        text = render([{"role": role, "content": one} for role, one in zip(roles, said, strict=True)])
-    except jinja2.TemplateError:
-        return []
-    first, *others = re.split("|".join(said), text)
-    return [first.rpartition("\n")[2] or first[-80:], *others]
+    for roles in (("system", "user", "assistant", "user"), ("user", "assistant", "user")):
+        said = [f"Zq{place}said" for place in range(len(roles))]
+        try:
+            text = render([{"role": role, "content": one} for role, one in zip(roles, said, strict=True)])
+        except jinja2.TemplateError:  # no system turn, for one
+            continue
+        first, *others = re.split("|".join(said), text)
+        return [first.rpartition("\n")[2] or first[-80:], *others]
+    return []
 
 
 def _lines(piece: str) -> list[str]:

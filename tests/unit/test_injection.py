@@ -128,8 +128,8 @@ def test_the_start_of_the_assistants_turn_is_kept_out_of_the_format_too(folders,
 @pytest.mark.parametrize(
     ("name", "markers"),
     [
-        ("plain", ("User:", "Assistant:")),
-        ("in words", ("<|user|>", "<|assistant|>")),
+        ("plain", ("User:", "Assistant:", "System:")),
+        ("in words", ("<|user|>", "<|assistant|>", "<|system|>")),
         ("deepseek", ("</think>",)),
         ("mistral", ("[INST]", "[/SYSTEM_PROMPT]")),
     ],
