@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from rlaif.engines.base import Answer, Closing, Completion, EngineCounters, Failure, FailureKind, ModelIdentity, Request
 from rlaif.engines.order import request_turns
 from rlaif.engines.prepare import too_long
+from rlaif.engines.thinking import split_unknown
 from rlaif.errors import EngineCrashed
 from rlaif.identity import digest
 
@@ -143,12 +144,15 @@ class ScriptedEngine(Closing):
             limit, is_cut = max(1, min(limit, len(words) // 2)), True
         if self._draw(request, "unparsed") < self._faults.unparsed:
             text, is_cut = "I would rather talk about something else.", False
+        split = split_unknown(" ".join(words[:limit]) if is_cut else text, may_be_opened=False)
         return Completion(
             request_id=request.id,
-            text=" ".join(words[:limit]) if is_cut else text,
+            text=split.text,
             finish_reason="length" if is_cut else "stop",
             prompt_tokens=prompt_tokens,
             output_tokens=min(len(words), limit),
+            thinking=split.thinking,
+            is_thinking_open=split.is_open,
         )
 
     def _made_up(self, request: Request) -> list[str]:

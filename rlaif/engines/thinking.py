@@ -58,7 +58,9 @@ class Thinking:
         """What a model wrote, as text and as token ids; `stop` are the texts that `text` was cut at."""
         if not self.end_ids:
             return split_text(text, self.begin, self.end, is_opened=is_opened)
-        start = 0 if is_opened else self._after_begin(ids)
+        start = self._after_begin(ids)
+        if start is None and is_opened:
+            start = 0
         close = _find(ids, self.end_ids, start or 0)
         if start is None and (close is None or self._decode(ids[:close])):
             return Split(text)

@@ -4,6 +4,7 @@ The hostile answers of `tests/data/hostile_answers.yaml` are put where a judge a
 formats; the special tokens of what the model reads are the same, at the same places, as for a harmless answer.
 """
 
+import json
 import re
 from functools import cache
 from pathlib import Path
@@ -207,6 +208,32 @@ def test_no_mixture_of_pieces_writes_a_marker(folders, pieces):
         answer = made.prepare(chat((Message("user", "".join(pieces)),)))
         empty = made.prepare(chat((Message("user", "x"),)))
         assert len(structure(made, answer.tokens)) == len(structure(made, empty.tokens))
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("prefill", ["", "I think so. Verdict:"])
+def test_what_does_not_fit_is_said_to_be_too_long_and_nothing_of_it_is_cut(folders, name, prefill):
+    """The room for an answer to the token; and a tokenizer whose own file asks for truncation."""
+    request = chat(PLACES["first answer"](HARMLESS * 20), prefill)
+    whole = preparer(folders[name]).prepare(request).tokens
+    assert tuple(light(folders[name]).tokens(request)) == whole
+    tokenizer = preparer(folders[name])._tokenizer
+    tokenizer.backend_tokenizer.enable_truncation(16)
+    assert Preparer(tokenizer, len(whole) + 1).prepare(request).tokens == whole
+    short = Preparer(tokenizer, len(whole)).prepare(request)
+    assert isinstance(short, Failure)
+    assert short.kind == "too_long"
+    assert (short.prompt_tokens, str(len(whole)) in short.reason) == (len(whole), True)
+
+
+def test_a_tokenizer_file_that_asks_for_truncation_is_not_obeyed(tmp_path):
+    folder = family_folder("chatml", tmp_path)
+    described = json.loads((folder / "tokenizer.json").read_text())
+    described["truncation"] = {"max_length": 8, "strategy": "LongestFirst", "stride": 0, "direction": "Right"}
+    (folder / "tokenizer.json").write_text(json.dumps(described))
+    request = chat((Message("user", HARMLESS),))
+    assert len(light(folder).tokens(request)) > 8
+    assert tuple(light(folder).tokens(request)) == preparer(folder).prepare(request).tokens
 
 
 def test_a_tokenizer_that_cannot_be_kept_from_it_refuses_the_text_with_a_reason(folders):
