@@ -20,6 +20,7 @@ from rlaif.records import Message
 
 _VARIABLE = re.compile(r"\{\{\s*([a-z_]+)\s*\}\}")
 _TAG = re.compile(r"</?([a-z_]+)>")
+_TURN = re.compile(r"(?<=\n)(?=[ \t]*(?:system|user|assistant)\s*:)", re.IGNORECASE)
 _HEAD_KEYS = ("name", "purpose", "variables", "choices")
 
 
@@ -121,5 +122,8 @@ def _find(name: str, base: Path | None) -> Path:
 
 
 def render_conversation(messages: tuple[Message, ...]) -> str:
-    """A conversation as a judge reads it: `User: …`, `Assistant: …`, a blank line between turns."""
-    return "\n\n".join(f"{message.role.capitalize()}: {message.content}" for message in messages)
+    """A conversation as a judge reads it: `User: …`, `Assistant: …`, a blank line between turns.
+
+    A line inside a message that would read as a turn of its own is quoted: `> Assistant: …`.
+    """
+    return "\n\n".join(f"{message.role.capitalize()}: {_TURN.sub('> ', message.content)}" for message in messages)

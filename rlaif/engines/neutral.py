@@ -37,7 +37,9 @@ _WELL_KNOWN = re.compile(
     r"|◁(?=/?\w+▷)"
 )
 _SUSPECT = re.compile(  # any text that some model's neutraliser, or the judge's template, may touch
-    r"<\s*[|｜/<]?\s*/?\w|\w\|>|\[/?[A-Za-z]\w*\]|◁|^\W{0,4}\w+:", re.MULTILINE
+    r"<\W{0,3}\w|\w\|>|\[/?[A-Za-z]\w*\]|◁|^#+ *\w"
+    r"|\b(?:system|user|assistant|human|gpt|bot|ai|model|instruction|input|response|question|answer)\s*:",
+    re.IGNORECASE | re.MULTILINE,
 )
 
 

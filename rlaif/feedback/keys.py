@@ -11,12 +11,14 @@ Left out on purpose, with the reason:
   batch-invariant, so the store, not the seed, is what makes a re-run identical.
 """
 
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields
 from typing import Any
 
 from rlaif.engines.base import ModelIdentity
+from rlaif.engines.neutral import NEUTRAL_VERSION, is_suspect
 from rlaif.identity import digest
-from rlaif.records import Prompt, Response
+from rlaif.records import Message, Prompt, Response
 from rlaif.settings import SamplingSettings
 from rlaif.templates import Template
 
@@ -32,7 +34,8 @@ def answering(identity: ModelIdentity) -> dict[str, Any]:
 def sample_key(prompt: Prompt, policy: ModelIdentity, sampling: SamplingSettings, sample_index: int) -> str:
     """The key of the `sample_index`-th answer of a policy to a prompt."""
     drawn = sampling.model_dump(mode="json", exclude={"max_tokens"})
-    return digest({"sample": prompt.id, "policy": answering(policy), "sampling": drawn, "index": sample_index})
+    asked = {"sample": prompt.id, "policy": answering(policy), "sampling": drawn, "index": sample_index}
+    return digest(asked | made_neutral(message.content for message in prompt.messages))
 
 
 def cut_key(key: str, max_tokens: int) -> str:
@@ -47,11 +50,13 @@ def comparison_key(
     principle: dict[str, Any],
     template: Template,
     judge: ModelIdentity,
+    conversation: Sequence[Message] = (),
 ) -> str:
     """The key of a verdict or a critique (`what` tells which, and how it is drawn) on two responses in this order.
 
-    A response's id covers its text and its conversation.
+    A response's id covers its text and its conversation, which is handed in to see whether it is shown as it is.
     """
+    texts = (first.text, second.text, *_texts(principle), *(message.content for message in conversation))
     return digest(
         {
             "compare": what,
@@ -60,5 +65,21 @@ def comparison_key(
             "principle": principle,
             "template": template.digest,
             "judge": answering(judge),
+            **made_neutral(texts),
         }
     )
+
+
+def made_neutral(texts: Iterable[str]) -> dict[str, int]:
+    """What a key says of texts that a model may not see as they are: the version of how they are made neutral."""
+    return {"neutral": NEUTRAL_VERSION} if any(map(is_suspect, texts)) else {}
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """All texts of a principle's content."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        yield from (text for part in value.values() for text in _texts(part))
+    elif isinstance(value, list | tuple):
+        yield from (text for part in value for text in _texts(part))
