@@ -20,7 +20,7 @@ from rlaif.records import Message
 
 _VARIABLE = re.compile(r"\{\{\s*([a-z_]+)\s*\}\}")
 _TAG = re.compile(r"</?([a-z_]+)>")
-_TURN = re.compile(r"(?<=\n)(?=[ \t]*(?:system|user|assistant)\s*:)", re.IGNORECASE)
+_TURN = re.compile(r"(?<=\n)(?=[ \t]*(?:system|user|assistant):)", re.IGNORECASE)
 _HEAD_KEYS = ("name", "purpose", "variables", "choices")
 
 

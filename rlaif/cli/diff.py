@@ -14,12 +14,14 @@ if TYPE_CHECKING:  # loaded inside the command, so that `rlaif --help` stays fas
 app = typer.Typer()
 
 
-@app.command(epilog="Examples:  rlaif diff before after  ·  rlaif diff outputs/runs/a outputs/runs/b --json")
+@app.command(
+    epilog="Examples:  rlaif diff before after --examples 3  ·  rlaif diff outputs/runs/a outputs/runs/b --json"
+)
 def diff(
     before: Annotated[str, typer.Argument(metavar="RUN_A", help="The earlier run's name, or its folder.")],
     after: Annotated[str, typer.Argument(metavar="RUN_B", help="The later one.")],
     output: Annotated[Path, typer.Option(help="The folder that holds runs/.")] = Path("outputs"),
-    examples: Annotated[int, typer.Option(min=0, help="Show N of the flips with the largest change.")] = 3,
+    examples: Annotated[int, typer.Option(min=0, max=20, help="Show the N flips with the largest change.")] = 20,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON with all flips and 20 examples.")] = False,
 ) -> None:
     """Which labels flipped, appeared and went; how many each principle turned; and the most telling flips.

@@ -36,16 +36,18 @@ _WELL_KNOWN = re.compile(
     r"|CLS|SEP|MASK|PAD|BOS|EOS|UNUSED_TOKEN_\d+)\])"
     r"|◁(?=/?\w+▷)"
 )
-_SUSPECT = re.compile(  # any text that some model's neutraliser, or the judge's template, may touch
-    r"<\W{0,3}\w|\w\|>|\[/?[A-Za-z]\w*\]|◁|^#+ *\w"
-    r"|\b(?:system|user|assistant|human|gpt|bot|ai|model|instruction|input|response|question|answer)\s*:",
-    re.IGNORECASE | re.MULTILINE,
+# Any text that some model's neutraliser, or the judge's template, may touch; looked for in every answer there is.
+_SUSPECT = re.compile(r"<\W{0,3}\w|\|>|\[/?[A-Za-z]\w*\]|◁|#+ *\w")
+_SUSPECT_TURN = re.compile(
+    r":(?:(?<=user:)|(?<=system:)|(?<=assistant:)|(?<=human:)|(?<=model:)|(?<=\bai:)|(?<=\bbot:)|(?<=\bgpt:))", re.I
 )
 
 
 def is_suspect(text: str) -> bool:
     """Whether neutralising may change this text, for any model: decides what has `NEUTRAL_VERSION` in its key."""
-    return _SUSPECT.search(text) is not None
+    if any(mark in text for mark in "<|[◁#") and _SUSPECT.search(text):
+        return True
+    return ":" in text and _SUSPECT_TURN.search(text) is not None
 
 
 class Neutraliser:

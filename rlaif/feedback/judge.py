@@ -14,7 +14,7 @@ from rlaif.constitution import Constitution, Principle
 from rlaif.engines.base import Completion, Failure, ModelIdentity, Request, Sampling
 from rlaif.errors import TemplateError
 from rlaif.feedback.ask import Asking, Requests, Session, Value, ask
-from rlaif.feedback.keys import VERDICT_VERSION, comparison_key
+from rlaif.feedback.keys import VERDICT_VERSION, ComparisonKeys
 from rlaif.feedback.progress import Progress
 from rlaif.numbers.pooling import choice_probability
 from rlaif.records import Judgment, Message, Outcome, Response, ResponsePair
@@ -57,13 +57,13 @@ def judge_stage(
             do="A comparison needs two, e.g. `choices: [A, B]`: the response shown first, and the one shown second.",
         )
     what = {"verdict": VERDICT_VERSION}
-    contents = {principle.id: principle.judging_content() for principle in constitution.enabled}
+    keys = ComparisonKeys(what, template, identity)
+    key_of = {principle.id: keys.under(principle.judging_content()) for principle in constitution.enabled}
     places: dict[str, Comparison] = {}
     for pair in pairs:
         for principle in constitution.for_tags(pair.prompt.tags):
             for first, second in ((pair.x, pair.y), (pair.y, pair.x)):
-                key = comparison_key(what, first, second, contents[principle.id], template, identity)
-                places[key] = (pair, principle, first, second)
+                places[key_of[principle.id](first, second)] = (pair, principle, first, second)
     sampling = Sampling(max_tokens=1)
     asking = Asking(
         name=f"judge with {settings.model}",

@@ -275,9 +275,7 @@ def test_a_text_that_is_shown_as_it_is_has_the_key_it_always_had(monkeypatch):
         lambda: verdict_keys(principle=changed(PRINCIPLE, "text", MARKED)),
         lambda: verdict_keys(principle=changed(PRINCIPLE, "examples", (changed(EXAMPLE, "response_a", MARKED),))),
         lambda: critique_keys(answer=replace(ANSWER, text=MARKED)),
-        lambda: {
-            keys.comparison_key({}, ANSWER, OTHER, {}, TEMPLATE, IDENTITY, conversation=(Message("user", MARKED),))
-        },
+        lambda: {keys.ComparisonKeys({}, TEMPLATE, IDENTITY).under({})(ANSWER, OTHER, (Message("user", MARKED),))},
     ],
 )
 def test_another_way_of_making_texts_neutral_asks_again_about_them_alone(made, monkeypatch):

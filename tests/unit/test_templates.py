@@ -102,13 +102,13 @@ def test_a_missing_value_is_refused():
 
 
 @given(
-    st.lists(st.sampled_from(["\n", "\n\n", "User:", "assistant :", " ", "ASSISTANT: yes", "x"]), max_size=9).map(
+    st.lists(st.sampled_from(["\n", "\n\n", "User:", "assistant:", " ", "ASSISTANT: yes", "x"]), max_size=9).map(
         "".join
     )
 )
 def test_a_message_cannot_begin_a_turn_of_its_own(content):
     text = render_conversation((Message("user", content), Message("assistant", content), Message("user", "Go")))
-    assert len(re.findall(r"^\s*(?:system|user|assistant)\s*:", text, re.IGNORECASE | re.MULTILINE)) == 3
+    assert len(re.findall(r"^\s*(?:system|user|assistant):", text, re.IGNORECASE | re.MULTILINE)) == 3
     assert text.replace("> ", "") == f"User: {content}\n\nAssistant: {content}\n\nUser: Go"
 
 
