@@ -20,7 +20,8 @@ from rlaif.records import Message
 
 _VARIABLE = re.compile(r"\{\{\s*([a-z_]+)\s*\}\}")
 _TAG = re.compile(r"</?([a-z_]+)>")
-_TURN = re.compile(r"(?<=\n)(?=[ \t]*(?:system|user|assistant):)", re.IGNORECASE)
+_GAP = r"[\s\u200b-\u200f\u2060\ufeff]*"  # white space, seen or not
+_TURN = re.compile(r"(?<=[\n\r\u2028\u2029])(?=[ \t]*(?:system|user|assistant):)", re.IGNORECASE)
 _HEAD_KEYS = ("name", "purpose", "variables", "choices")
 
 
@@ -41,7 +42,7 @@ class Template:
     @cached_property
     def _tags(self) -> re.Pattern[str] | None:
         names = sorted(set(_TAG.findall(self.body)))
-        return re.compile(rf"<(?=\s*/?\s*(?:{'|'.join(names)})\b)", re.IGNORECASE) if names else None
+        return re.compile(rf"<(?={_GAP}/?{_GAP}(?:{'|'.join(names)})\b)", re.IGNORECASE) if names else None
 
     def render(self, **values: str) -> str:
         """The body with every variable replaced once. Raises TemplateError unless exactly the declared are given."""

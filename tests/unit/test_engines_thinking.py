@@ -1,6 +1,7 @@
 """Where a model's thinking ends and its answer begins, by the model's own markers; and a thought without an end."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -11,6 +12,7 @@ from rlaif.engines.chat_format import UNKNOWN
 from rlaif.engines.http_dialect import chat_body, read_chat
 from rlaif.engines.light_chat import LightChat
 from rlaif.engines.model_files import find_model
+from rlaif.engines.prepare import Prepared
 from rlaif.engines.thinking import FAMILIES, OUT_OF_BUDGET, cut_reason, split_text, split_unknown
 from rlaif.records import Message
 from rlaif.settings import EngineSettings
@@ -102,6 +104,51 @@ def test_the_template_settings_decide_whether_the_prompt_opens_the_block(chats):
     assert answering.render(prompt) == plain.render(prompt) + "<think>\n\n</think>\n\n"
     assert not answering.format.thinking.is_opened_by_prompt
     assert not plain.format.thinking.is_opened_by_prompt
+
+
+class Written:
+    """A text as vLLM hands it over: without special tokens, and with the ids of all of it."""
+
+    def __init__(self, chat, text, finish_reason):
+        self.token_ids = chat.tokenizer.encode(text, add_special_tokens=False)
+        self.text = chat.tokenizer.decode(self.token_ids, skip_special_tokens=True)
+        self.finish_reason = finish_reason
+        self.outputs, self.num_cached_tokens = [self], 0
+
+
+def from_vllm(chat, text, finish_reason):
+    from rlaif.engines.vllm_child import Job, _text_answer
+
+    prepared = Prepared(REQUEST, (1, 2), None, chat.format)
+    return _text_answer(Job(prepared, 1, set()), Written(chat, text, finish_reason))
+
+
+def from_transformers(chat, text, finish_reason):
+    """The engine's own loop, fed with a model that is certain of every token."""
+    import torch
+
+    from rlaif.engines.transformers_decode import Row
+
+    ids = chat.tokenizer.encode(text, add_special_tokens=False)
+    end = len(chat.tokenizer)
+    request = replace(REQUEST, sampling=Sampling(max_tokens=len(ids) + (finish_reason == "stop")))
+    row = Row(Prepared(request, (1, 2), None, chat.format), chat.tokenizer, frozenset({end}), 10_000)
+    for token in (*ids, *([end] if finish_reason == "stop" else [])):
+        row.take(torch.nn.functional.one_hot(torch.tensor(token), end + 1).float())
+    return row.completion()
+
+
+@pytest.mark.slow  # imports torch
+@pytest.mark.parametrize("engine", [from_vllm, from_transformers])
+@pytest.mark.parametrize("name", ["chatml", "mistral", "deepseek"])
+def test_engines_keep_the_thinking_apart_and_say_when_it_has_no_end(chats, engine, name):
+    chat = chats(name)
+    begin = "" if name == "deepseek" else chat.format.thinking.begin
+    whole = engine(chat, f"{begin}B? No.{chat.format.thinking.end}\n\nVerdict: A", "stop")
+    assert (whole.text, whole.thinking, cut_reason(whole)) == ("Verdict: A", "B? No.", None)
+    assert whole.output_tokens > 5  # thinking is paid for
+    cut = engine(chat, f"{begin}B? No. Verdict: B", "length")
+    assert (cut.text, cut.thinking, cut_reason(cut)) == ("", "B? No. Verdict: B", OUT_OF_BUDGET)
 
 
 # --- by text
