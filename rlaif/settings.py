@@ -5,26 +5,25 @@ Each field says what it means, its unit and a usual range. Unknown keys are refu
 model is loaded. Secrets are never settings: `api_key_env` names the environment variable that holds one.
 """
 
-from typing import Annotated, Literal
+import math
+from typing import Annotated, Any, Literal
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    StrictBool,
-    StrictFloat,
-    StrictInt,
-    StrictStr,
-    field_validator,
-    model_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, field_validator, model_validator
 
 EngineKind = Literal["vllm", "http", "transformers", "scripted"]
 PositiveInt = Annotated[int, Field(ge=1)]
 Price = Annotated[float, Field(ge=0.0)]
-JsonScalar = StrictBool | StrictInt | StrictFloat | StrictStr
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 
+
+def _json_scalar(value: Any) -> bool | int | float | str:
+    """A value as JSON has it, of one piece and unchanged: it goes to a server, and into the keys of results."""
+    if not isinstance(value, bool | int | float | str) or (isinstance(value, float) and not math.isfinite(value)):
+        raise ValueError("give true, false, a finite number or a text")
+    return value
+
+
+JsonScalar = Annotated[bool | int | float | str, PlainValidator(_json_scalar)]
 
 # What a chat template is given with every request, and how transformers is told to give it.
 _ENGINES_OWN = {

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rlaif.engines.base import Request
-from rlaif.engines.light_chat import LightChat
+from rlaif.engines.light_chat import LightChat, open_chat
 from rlaif.engines.model_files import ModelFiles, find_model
 from rlaif.engines.order import request_turns
 from rlaif.settings import EngineSettings
@@ -31,9 +31,10 @@ def open_counter(settings: EngineSettings, model: str) -> PromptCounter:
     if settings.kind == "scripted":
         return PromptCounter(scripted_tokens, is_exact=True)
     files = _served_files(settings, model) if settings.kind == "http" else find_model(model, settings)
-    if files is None or not (files.folder / "tokenizer.json").is_file():
+    chat = open_chat(files) if files else None
+    if chat is None:
         return PromptCounter(rough_tokens, is_exact=False)
-    return PromptCounter(_by_model(files), is_exact=True)
+    return PromptCounter(_by_model(chat), is_exact=True)
 
 
 def scripted_tokens(request: Request) -> list[str]:
@@ -53,11 +54,9 @@ def _served_files(settings: EngineSettings, model: str) -> ModelFiles | None:
     return found[0].local_files(settings)
 
 
-def _by_model(files: ModelFiles) -> Callable[[Request], Sequence[Any]]:
+def _by_model(chat: LightChat) -> Callable[[Request], Sequence[Any]]:
     """The chat template with its generation prompt, then the tokenizer: as the engines that hold the model do it."""
     from jinja2 import TemplateError
-
-    chat = LightChat(files)
 
     def tokens(request: Request) -> list[int]:
         try:

@@ -22,7 +22,7 @@ from rlaif.engines.http_dialect import (
     refusal,
 )
 from rlaif.engines.http_server import Served
-from rlaif.engines.light_chat import LightChat
+from rlaif.engines.light_chat import open_chat
 from rlaif.errors import EngineUnavailable, InputError
 from rlaif.settings import EngineSettings
 
@@ -47,7 +47,7 @@ class Client:
         self.served = served
         self._timeout_s = settings.timeout_s
         files = served.local_files(settings)
-        here = LightChat(files) if files and (files.folder / "tokenizer.json").is_file() else None
+        here = open_chat(files) if files else None
         self._spellings = Spellings(here.tokenizer) if here else None
         self._chat = here.format if here else UNKNOWN
         self._kwargs = settings.chat_template_kwargs

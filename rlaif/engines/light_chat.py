@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any, NoReturn
 
-from jinja2 import TemplateError, nodes
+from jinja2 import TemplateError, TemplateSyntaxError, nodes
 from jinja2.ext import Extension
 from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -63,6 +63,16 @@ class LightChat:
     def _render(self, messages: Messages, *, is_open: bool) -> str:
         values: dict[str, Any] = {**self._special, **self._kwargs}
         return self._template.render(messages=messages, add_generation_prompt=is_open, **values)
+
+
+def open_chat(files: ModelFiles) -> LightChat | None:
+    """The chat format of these files; None where they lack a `tokenizer.json` or hold a template of another kind."""
+    if not (files.folder / "tokenizer.json").is_file():
+        return None
+    try:
+        return LightChat(files)
+    except TemplateSyntaxError:
+        return None
 
 
 def _environment() -> ImmutableSandboxedEnvironment:

@@ -12,7 +12,7 @@ from typing import Any
 from rlaif.engines.base import Failure, Request
 from rlaif.engines.chat_format import ChatFormat, read_format
 from rlaif.engines.choices import ChoiceTree, Spellings
-from rlaif.engines.neutral import Messages
+from rlaif.engines.neutral import Messages, Neutraliser
 from rlaif.errors import InputError
 
 
@@ -37,7 +37,7 @@ class Preparer:
         self._kwargs = dict(chat_template_kwargs or {})
         self._spellings = Spellings(tokenizer)
         self._structural: dict[tuple[str, ...], int] = {}
-        self.format = read_format(tokenizer, tokenizer.get_chat_template(), self._text)
+        self.format = self._read_format()
 
     def prepare(self, request: Request) -> Prepared | Failure:
         import jinja2
@@ -58,6 +58,13 @@ class Preparer:
         if len(tokens) + (tree.depth if tree else 1) > self._max_model_len:
             return too_long(request, len(tokens), self._max_model_len)
         return Prepared(request, tuple(tokens), tree, self.format)
+
+    def _read_format(self) -> ChatFormat:
+        try:
+            template = self._tokenizer.get_chat_template()
+        except NotImplementedError:  # mistral-common has none, and never takes a text for one of its special tokens
+            return ChatFormat(Neutraliser(None), frozenset(self._tokenizer.all_special_ids))
+        return read_format(self._tokenizer, template, self._text)
 
     def _tokens(self, messages: Messages, *, is_continued: bool) -> list[int]:
         tokens: list[int] = self._tokenizer.apply_chat_template(

@@ -84,13 +84,12 @@ def find_thinking(tokenizer: Any, template: str, render: Render) -> Thinking | N
     added = {token.content: token for token in added_tokens(tokenizer).values()}
     for begin, end in FAMILIES:
         if end in template or end in added:
-            prompt = render([{"role": "user", "content": "Zq"}])
             return Thinking(
                 begin=begin,
                 end=end,
                 begin_ids=_ids(tokenizer, begin, added),
                 end_ids=_ids(tokenizer, end, added),
-                is_opened_by_prompt=prompt.rstrip().endswith(begin),
+                is_opened_by_prompt=_prompt(render).rstrip().endswith(begin),
                 are_special=any(text in end and token.special for text, token in added.items()),
                 tokenizer=tokenizer,
             )
@@ -130,6 +129,16 @@ def _ids(tokenizer: Any, marker: str, added: dict[str, Any]) -> tuple[int, ...]:
     if not any(text in marker for text in added if text.strip()):
         return ()
     return tuple(tokenizer.encode(marker, add_special_tokens=False))
+
+
+def _prompt(render: Render) -> str:
+    """A prompt with its generation prompt; empty where the template refuses even this."""
+    import jinja2
+
+    try:
+        return render([{"role": "user", "content": "Zq"}])
+    except jinja2.TemplateError:
+        return ""
 
 
 def _find(ids: Sequence[int], wanted: Sequence[int], start: int) -> int | None:

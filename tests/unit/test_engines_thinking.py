@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from rlaif.engines.base import Completion, Failure, Request, Sampling
 from rlaif.engines.chat_format import UNKNOWN
@@ -246,3 +247,27 @@ def test_settings_that_change_the_prompt_change_the_models_identity(tmp_path):
     assert plain.chat_template != answering.chat_template
     assert plain.weights == answering.weights
     assert json.loads(EngineSettings().model_dump_json())["chat_template_kwargs"] == {}
+
+
+@pytest.mark.parametrize("kwargs", [{}, {"enable_thinking": False}, {"effort": "low", "budget": 512, "share": 0.5}])
+def test_the_templates_settings_keep_their_types(kwargs):
+    kept = EngineSettings(chat_template_kwargs=kwargs).chat_template_kwargs
+    assert kept == kwargs
+    assert [type(value) for value in kept.values()] == [type(value) for value in kwargs.values()]
+
+
+@pytest.mark.parametrize("value", [None, [True], {"a": 1}, float("nan"), float("inf"), object()])
+def test_a_setting_that_is_no_plain_value_is_refused(value):
+    with pytest.raises(ValidationError, match="true, false, a finite number or a text"):
+        EngineSettings(chat_template_kwargs={"enable_thinking": value})
+
+
+@pytest.mark.parametrize("name", ["messages", "add_generation_prompt", "tokenize", "tools", "chat_template"])
+def test_what_the_engine_gives_the_template_itself_cannot_be_set(name):
+    with pytest.raises(ValidationError, match=f"{name} cannot be set here"):
+        EngineSettings(chat_template_kwargs={name: True})
+
+
+def test_a_prefill_has_no_white_space_at_its_ends():
+    with pytest.raises(ValueError, match="white space"):
+        replace(REQUEST, prefill="Verdict: ")

@@ -18,7 +18,7 @@ from rlaif.constitution import Principle
 from rlaif.engines.base import Failure, Request, Sampling
 from rlaif.engines.chat_format import UNKNOWN
 from rlaif.engines.http_dialect import chat_part
-from rlaif.engines.light_chat import LightChat
+from rlaif.engines.light_chat import LightChat, open_chat
 from rlaif.engines.model_files import find_model
 from rlaif.engines.neutral import JOINER, added_tokens, is_suspect
 from rlaif.engines.prepare import Preparer
@@ -224,6 +224,33 @@ def test_what_does_not_fit_is_said_to_be_too_long_and_nothing_of_it_is_cut(folde
     assert isinstance(short, Failure)
     assert short.kind == "too_long"
     assert (short.prompt_tokens, str(len(whole)) in short.reason) == (len(whole), True)
+
+
+@pytest.mark.parametrize("file", ["tekken_240911.json", "mistral_instruct_tokenizer_241114.model.v7"])
+def test_mistrals_own_tokenizers_are_left_to_themselves_and_hold(file):
+    """A real witness: mistral-common knows no chat template, and reads a message's text as text whatever it says."""
+    mistral_common = pytest.importorskip("mistral_common")
+    from transformers.tokenization_mistral_common import MistralCommonBackend
+
+    made = Preparer(MistralCommonBackend(str(Path(mistral_common.__file__).parent / "data" / file)), 100_000)
+    for prefill in ("", "I think so. Verdict:"):
+        harmless = structure(made, made.prepare(chat(PLACES["first answer"](HARMLESS), prefill)).tokens)
+        assert len(harmless) == 3
+        for one in HOSTILE:
+            tokens = made.prepare(chat(PLACES["first answer"](one["text"]), prefill)).tokens
+            assert same_structure(structure(made, tokens), harmless), one["name"]
+
+
+def test_a_template_with_marks_for_training_is_read_without_them(tmp_path):
+    folder = family_folder("chatml", tmp_path)
+    source = (folder / "chat_template.jinja").read_text()
+    plain = light(folder).render([{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Yes"}])
+    marked = "{% generation %}" + source + "{% endgeneration %}"
+    (folder / "chat_template.jinja").write_text(marked)
+    again = open_chat(find_model(str(folder), EngineSettings()))
+    assert again.render([{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Yes"}]) == plain
+    (folder / "chat_template.jinja").write_text("{% unheard of %}")
+    assert open_chat(find_model(str(folder), EngineSettings())) is None
 
 
 def test_a_tokenizer_file_that_asks_for_truncation_is_not_obeyed(tmp_path):
