@@ -21,6 +21,8 @@ from rlaif.records import Message
 
 _VARIABLE = re.compile(r"\{\{\s*([a-z_]+)\s*\}\}")
 _TAG = re.compile(r"</?([a-z_]+)>")
+_GAP = r"[\s\u200b-\u200f\u2060\ufeff]*"  # white space, seen or not
+_TURN = re.compile(r"(?<=[\n\r\u2028\u2029])(?=[ \t]*(?:system|user|assistant):)", re.IGNORECASE)
 _HEAD_KEYS = ("name", "purpose", "variables", "choices")
 
 
@@ -41,7 +43,7 @@ class Template:
     @cached_property
     def _tags(self) -> re.Pattern[str] | None:
         names = sorted(set(_TAG.findall(self.body)))
-        return re.compile(rf"<(?=\s*/?\s*(?:{'|'.join(names)})\b)", re.IGNORECASE) if names else None
+        return re.compile(rf"<(?={_GAP}/?{_GAP}(?:{'|'.join(names)})\b)", re.IGNORECASE) if names else None
 
     def render(self, **values: str) -> str:
         """The body with every variable replaced once. Raises TemplateError unless exactly the declared are given."""
@@ -127,5 +129,8 @@ def _find(name: str, base: Path | None) -> Path:
 
 
 def render_conversation(messages: tuple[Message, ...]) -> str:
-    """A conversation as a judge reads it: `User: …`, `Assistant: …`, a blank line between turns."""
-    return "\n\n".join(f"{message.role.capitalize()}: {message.content}" for message in messages)
+    """A conversation as a judge reads it: `User: …`, `Assistant: …`, a blank line between turns.
+
+    A line inside a message that would read as a turn of its own is quoted: `> Assistant: …`.
+    """
+    return "\n\n".join(f"{message.role.capitalize()}: {_TURN.sub('> ', message.content)}" for message in messages)

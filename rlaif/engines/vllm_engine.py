@@ -57,7 +57,8 @@ class VllmEngine(Closing):
         if cpu:
             arguments["block_size"] = offline_block_tokens(settings)
         self._environment = environment(cpu=cpu, in_process=True)
-        self._first_message = {"type": "start", "arguments": arguments, "cpu": cpu}
+        kwargs = settings.chat_template_kwargs
+        self._first_message = {"type": "start", "arguments": arguments, "cpu": cpu, "chat_template_kwargs": kwargs}
         self._start()
 
     def _start(self) -> None:

@@ -12,14 +12,16 @@ Left out on purpose, with the reason:
   batch-invariant, so the store, not the seed, is what makes a re-run identical.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import fields
+from functools import lru_cache
 from hashlib import sha256
 from typing import Any
 
 from rlaif.engines.base import ModelIdentity
+from rlaif.engines.neutral import NEUTRAL_VERSION, is_suspect
 from rlaif.identity import canonical_json, digest
-from rlaif.records import Prompt, Response
+from rlaif.records import Message, Prompt, Response
 from rlaif.settings import SamplingSettings
 from rlaif.templates import Template
 
@@ -35,7 +37,8 @@ def answering(identity: ModelIdentity) -> dict[str, Any]:
 def sample_key(prompt: Prompt, policy: ModelIdentity, sampling: SamplingSettings, sample_index: int) -> str:
     """The key of the `sample_index`-th answer of a policy to a prompt."""
     drawn = sampling.model_dump(mode="json", exclude={"max_tokens"})
-    return digest({"sample": prompt.id, "policy": answering(policy), "sampling": drawn, "index": sample_index})
+    asked = {"sample": prompt.id, "policy": answering(policy), "sampling": drawn, "index": sample_index}
+    return digest(asked | made_neutral(message.content for message in prompt.messages))
 
 
 def cut_key(key: str, max_tokens: int) -> str:
@@ -50,24 +53,47 @@ class ComparisonKeys:
 
         {"compare": what, "first": id, "second": id, "principle": {…}, "template": digest, "judge": {…}}
 
-    written from parts that are made once: a run asks for millions of keys that differ in the ids alone.
+    written from parts that are made once: a run asks for millions of keys that differ in the ids alone. Where one of
+    the texts may not be shown to the judge as it is, there is also `"neutral": version`.
     """
 
     def __init__(self, what: dict[str, Any], template: Template, judge: ModelIdentity) -> None:
         self._head = f'{{"compare":{canonical_json(what)},"first":"'
-        self._judge = f'","judge":{canonical_json(answering(judge))},"principle":'
+        self._judge = f'","judge":{canonical_json(answering(judge))},'
         self._tail = f'","template":"{template.digest}"}}'
 
-    def under(self, principle: dict[str, Any]) -> Callable[[Response, Response], str]:
+    def under(self, principle: dict[str, Any]) -> Callable[..., str]:
         """Keys of two responses in the order shown, under a principle as the judge reads it.
 
-        A response's id covers its text and its conversation.
+        A response's id covers its text and its conversation, which is handed in to see whether it is shown as it is.
         """
-        head, tail = self._head, self._tail
-        middle = f'{self._judge}{canonical_json(principle)},"second":"'
+        before, judge, tail = self._head, self._judge, self._tail
+        middle = f'"principle":{canonical_json(principle)},"second":"'
+        is_neutral = bool(made_neutral(_texts(principle)))
+        neutral = f'"neutral":{NEUTRAL_VERSION},'
 
-        def key(first: Response, second: Response) -> str:
-            text = f"{head}{first.id}{middle}{second.id}{tail}"
+        def key(first: Response, second: Response, conversation: Sequence[Message] = ()) -> str:
+            said = (first.text, second.text, *(message.content for message in conversation))
+            mark = neutral if is_neutral or made_neutral(said) else ""
+            text = f"{before}{first.id}{judge}{mark}{middle}{second.id}{tail}"
             return sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
         return key
+
+
+def made_neutral(texts: Iterable[str]) -> dict[str, int]:
+    """What a key says of texts that a model may not see as they are: the version of how they are made neutral."""
+    return {"neutral": NEUTRAL_VERSION} if any(map(_is_suspect, texts)) else {}
+
+
+_is_suspect = lru_cache(maxsize=4096)(is_suspect)  # an answer is in many comparisons, one after the other
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """All texts of a principle's content."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        yield from (text for part in value.values() for text in _texts(part))
+    elif isinstance(value, list | tuple):
+        yield from (text for part in value for text in _texts(part))
