@@ -52,7 +52,7 @@ def critique_stage(
     for pair in pairs:
         x, y = sorted((pair.chosen, pair.rejected), key=lambda response: response.id)
         name = deciding_principle(pair)
-        places[key_of[name](x, y)] = (ResponsePair(pair.prompt, x, y), principles[name], x, y)
+        places[key_of[name](x, y, pair.prompt.messages)] = (ResponsePair(pair.prompt, x, y), principles[name], x, y)
     sampling = Sampling(max_tokens=settings.critique_max_tokens)
     asking = Asking(
         name=f"critique with {settings.model}",
