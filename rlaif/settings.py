@@ -5,6 +5,7 @@ Each field says what it means, its unit and a usual range. Unknown keys are refu
 model is loaded. Secrets are never settings: `api_key_env` names the environment variable that holds one.
 """
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -159,7 +160,18 @@ class Settings(Strict):
     engine: EngineSettings = Field(default_factory=lambda: EngineSettings(), description="What runs the models.")
     pairs: PairSettings = Field(default_factory=lambda: PairSettings())
     output: str = Field("outputs", description="Folder of the store and the runs.")
+    store: str | None = Field(
+        None,
+        description="Folder or URL of a store elsewhere, to share with other projects or machines, e.g."
+        " s3://bucket/rlaif. Default: store in the output folder.",
+    )
     max_no_verdict_share: Share = Field(
         0.05,
         description="End with an error when a larger share of judgments has no verdict. Usual: 0.01 to 0.1.",
     )
+
+    def store_place(self, base: Path) -> Path | str:
+        """Where the results lie: a URL as it is written, or a folder. `base` is the folder of the settings file."""
+        if self.store is not None and "://" in self.store:
+            return self.store
+        return base / self.output / "store" if self.store is None else base / self.store

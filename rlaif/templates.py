@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 from rlaif.bundled import project_file
+from rlaif.documents.document import read_text
 from rlaif.errors import TemplateError, Where, nearest
 from rlaif.identity import digest
 from rlaif.records import Message
@@ -80,7 +81,8 @@ def dump_template(template: Template) -> str:
 
 def _split(path: Path) -> tuple[dict[str, Any], str]:
     """The head between the two `---` lines, checked, and the body below it."""
-    _, mark, rest = path.read_text(encoding="utf-8").partition("---\n")
+    text = read_text(path, TemplateError).replace("\r\n", "\n").replace("\r", "\n")
+    _, mark, rest = text.partition("---\n")
     head_text, end, body = rest.partition("\n---\n")
     try:
         head = yaml.safe_load(head_text) if mark and end else None
@@ -103,13 +105,17 @@ def _split(path: Path) -> tuple[dict[str, Any], str]:
     return head, body
 
 
-def _find(name: str, base: Path | None) -> Path:
-    """The file of a template: as a path if it ends in .txt, else the project's own before the shipped one."""
+def template_places(name: str, *, base: Path | None = None) -> list[Path]:
+    """Where a template is looked for, in this order: a path if it ends in .txt, else the project's own before the
+    shipped one."""
     if name.endswith(".txt"):
-        candidates = [(base or Path()) / name]
-    else:
-        relative = f"prompts/templates/{name}.txt"
-        candidates = [(base or Path()) / relative, project_file(relative)]
+        return [(base or Path()) / name]
+    relative = f"prompts/templates/{name}.txt"
+    return [(base or Path()) / relative, project_file(relative)]
+
+
+def _find(name: str, base: Path | None) -> Path:
+    candidates = template_places(name, base=base)
     for path in candidates:
         if path.is_file():
             return path

@@ -74,7 +74,7 @@ class Road:
     budget: Budget | None = None
     templates: Templates = field(default_factory=lambda: shipped_templates())
     previous: Previous | None = None
-    rates: Rates = field(default_factory=lambda: Rates(per_call_s={}, loading_s={}))
+    rates: Rates = field(default_factory=lambda: Rates(by_stage={}, loading_s={}))
     asked: dict[str, list] = field(default_factory=dict)
 
     def run(self, wanted: Settings, principles: Constitution, asked_prompts: tuple[Prompt, ...]) -> RunResult:

@@ -10,11 +10,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
+from rich.progress import track as rich_track
 
+from rlaif.feedback.progress import Row, Work
+from rlaif.feedback.rates import Timed
 from rlaif.records import Outcome
+
+T = TypeVar("T")
 
 _PLAIN_EVERY_S = 10.0
 _REUSED_PER_LOOK = 1000
@@ -34,6 +40,7 @@ class StageLine:
     asked: int = 0
     first_answer: float | None = None
     task: TaskID | None = None
+    work: Work | None = None
     printed: float = field(default_factory=time.monotonic)
 
     def expect(self, total: int) -> None:
@@ -51,6 +58,9 @@ class StageLine:
         if self.first_answer is None:
             self.first_answer = self.printed = time.monotonic()
         self._show()
+
+    def worked(self, work: Work) -> None:
+        self.work = work
 
     def _show(self) -> None:
         if self.bars is not None:
@@ -85,13 +95,12 @@ class StageLine:
 
 
 class ConsoleProgress:
-    """The progress of a run on a console. `seconds` holds how long each stage answered, `loading` how long each model
-    took to load (a stage's seconds are without it)."""
+    """The progress of a run on a console. `timed` holds what each stage's model did and how long that took, `loading`
+    how long each model took to load (a stage's seconds are without it)."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
-        self.seconds: dict[str, float] = {}
-        self.asked: dict[str, int] = {}
+        self.timed: dict[str, Timed] = {}
         self.loading: dict[str, float] = {}
         self._loaded_in_stage = 0.0
 
@@ -106,9 +115,21 @@ class ConsoleProgress:
             else:
                 yield line
         finally:
-            self.seconds[name] = round(time.monotonic() - line.started - self._loaded_in_stage, 3)
-            self.asked[name] = line.asked
+            if line.work is not None:
+                seconds = time.monotonic() - line.started - self._loaded_in_stage
+                self.timed[name] = Timed(round(seconds, 3), line.work)
             self.console.print(line.plain(), soft_wrap=True, markup=False, highlight=False)
+
+    def track(self, blocks: Row[T], name: str) -> Iterator[T]:
+        """A bar on a terminal, else a line now and then; neither for what is done in a moment."""
+        started = printed = time.monotonic()
+        is_plain = len(blocks) == 1 or not self.console.is_terminal
+        bar = rich_track(blocks, name, total=len(blocks), console=self.console, transient=True, disable=is_plain)
+        for done, block in enumerate(bar, start=1):
+            yield block
+            if is_plain and time.monotonic() - printed > _PLAIN_EVERY_S:
+                printed = time.monotonic()
+                self.note(f"{name}: {done:,}/{len(blocks):,} blocks, {printed - started:,.0f} s")
 
     def _bars(self) -> Progress:
         return Progress(

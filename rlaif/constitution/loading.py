@@ -42,6 +42,23 @@ def read_constitution(name: str | Path, *, base: Path | None = None) -> tuple[Co
     return constitution, document
 
 
+def source_files(name: str | Path, *, base: Path | None = None) -> tuple[Path, ...]:
+    """The files a constitution is made of, the named one first, as far as `extends` can be followed: the last may be
+    missing, or broken."""
+    files: dict[Path, Path] = {}
+    path = _find(str(name), base)
+    while path.resolve() not in files:
+        files[path.resolve()] = path
+        try:
+            extends = read_yaml(path, ConstitutionError).value.get("extends")
+        except ConstitutionError:
+            break
+        if not isinstance(extends, str) or not extends.strip():
+            break
+        path = _find(extends.strip(), path.parent)
+    return tuple(files.values())
+
+
 def dump_constitution(constitution: Constitution) -> str:
     """YAML that reads back as the same principles, needing no other file: `extends` is resolved."""
     value = constitution.model_dump(mode="json", exclude={"extends"}, exclude_defaults=True)

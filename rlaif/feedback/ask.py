@@ -13,11 +13,11 @@ from itertools import chain
 from types import TracebackType
 from typing import Any, Protocol, Self
 
-from rlaif.engines.base import Completion, Engine, Failure, ModelIdentity, Request
+from rlaif.engines.base import Completion, Engine, EngineCounters, Failure, ModelIdentity, Request
 from rlaif.engines.counting import PromptCounter, rough_tokens
 from rlaif.engines.order import prefix_order
 from rlaif.feedback.budget import Budget
-from rlaif.feedback.progress import Progress, Stage
+from rlaif.feedback.progress import Progress, Stage, Work
 from rlaif.records import Outcome
 from rlaif.store import Kind, Store
 
@@ -186,13 +186,25 @@ def ask_blocks(
             return
         session.budget.check()
         engine = session.engine(progress)
+        before = engine.counters()
         for answer in engine.complete(session.budget.allowed(chain([first], requests))):
             asking = wanted.open.pop(answer.request_id)
             value = asking.read(answer)
             answers.keep(asking, answer.request_id, value)
             stage.advance(asking.outcome(value))
             session.budget.spend(answer)
+        stage.worked(_work(before, engine.counters()))
         session.budget.check_refused()
+
+
+def _work(before: EngineCounters, after: EngineCounters) -> Work:
+    computed = after.computed_tokens
+    return Work(
+        calls=after.requests - before.requests,
+        prompt_tokens=after.prompt_tokens - before.prompt_tokens,
+        computed_tokens=None if computed is None else computed - (before.computed_tokens or 0),
+        output_tokens=after.output_tokens - before.output_tokens,
+    )
 
 
 class _Wanted:

@@ -18,16 +18,35 @@ from rlaif.numbers.prefix import common_prefix, prefix_tree_tokens
 T = TypeVar("T")
 
 _RENDERED = 400_000  # requests, about: some ten seconds
+_CALL = 50.0
+_WRITTEN = 5.0
 _TOKENISED = 4_000  # requests, about: a few seconds
 _NEIGHBOURS = 100  # requests of a run that is tokenised
 _LONG_RUN = 5_000  # of one that is rendered: long beside one prompt's requests, whose run it may cut
 
 
+def effort(calls: int, read_tokens: int, output_tokens: int) -> float:
+    """How much work this is for a model, as if all of it were tokens to read.
+
+    A call has a cost of its own, and a token written costs more than one read. How much more differs between machines;
+    what a machine measured sets the scale, and these two set only how that carries over to work of another mixture.
+    """
+    return _CALL * calls + read_tokens + _WRITTEN * output_tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """Seconds per `effort`. `reads_once`: the engine computes a beginning that prompts share only once."""
+
+    seconds: float
+    reads_once: bool
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rates:
-    """What this machine measured: seconds per call by stage, seconds of loading by model. Absent: never measured."""
+    """What this machine measured: rates by stage, seconds of loading by model. Absent: never measured."""
 
-    per_call_s: Mapping[str, float]
+    by_stage: Mapping[str, Rate]
     loading_s: Mapping[str, float]
 
 
@@ -111,28 +130,26 @@ def bill(
     *,
     tokens: tuple[int, int],
     expected: Output,
-    per_call_s: float | None,
+    rate: Rate | None,
     prices: Prices,
 ) -> Bill:
     """What these calls cost. `tokens`: of all prompts, and of their prefix trees."""
     output = round(calls * expected.per_call)
+    prompt, shared = tokens
+    seconds = None
+    if rate or not calls:
+        seconds = rate.seconds * effort(calls, shared if rate.reads_once else prompt, output) if rate else 0.0
     return Bill(
         stage=stage,
         model=model,
         calls=calls,
-        prompt_tokens=tokens[0],
-        shared_tokens=tokens[1],
+        prompt_tokens=prompt,
+        shared_tokens=shared,
         output_tokens=output,
         is_output_measured=expected.is_measured,
-        seconds=_seconds(calls, per_call_s),
-        money=money(tokens[0], output, prices),
+        seconds=seconds,
+        money=money(prompt, output, prices),
     )
-
-
-def _seconds(calls: int, per_call_s: float | None) -> float | None:
-    if calls == 0:
-        return 0.0
-    return None if per_call_s is None else calls * per_call_s
 
 
 def money(prompt_tokens: int, output_tokens: int, prices: Prices) -> float | None:

@@ -17,85 +17,100 @@ from rlaif.feedback.plan_block import PlanBlock
 from rlaif.feedback.plan_record import Plan, StageName, Step
 from rlaif.feedback.plan_tally import StageTally
 from rlaif.feedback.previous import Previous
+from rlaif.feedback.progress import Progress, Quiet
 from rlaif.feedback.road import Blocks, Road
 from rlaif.feedback.stand_ins import Answered
 from rlaif.records import Prompt
 from rlaif.settings import JudgeSettings, PolicySettings
 
+_JUDGE_STAGES: tuple[StageName, ...] = ("judge", "critique")
+
 
 def plan_feedback(
-    road: Road, prompts: Sequence[Prompt], *, known: Known, previous: Previous | None, rates: Rates
+    road: Road,
+    prompts: Sequence[Prompt],
+    *,
+    known: Known,
+    previous: Previous | None,
+    rates: Rates,
+    progress: Progress | None = None,
 ) -> Plan:
     """Plan the run that `rlaif.feedback.generate.ask_models` carries out over the same road and prompts."""
-    counters = _Counters()
-    answered = [Answered(policy.sampling.max_tokens) for policy in road.settings.policies]
-    blocks = Blocks(road, prompts, lambda part: PlanBlock(road, part, known, previous, answered))
-    steps = _plan_samples(road, blocks, answered, counters, rates)
-    is_open = any(step.bill.calls for step in steps)
-    steps += _plan_judge(road, blocks, is_open, counters, rates)
+    walk = _Walk(road, prompts, known, previous, rates, progress or Quiet())
+    steps = walk.plan_samples()
+    steps += walk.plan_judge(is_open=any(step.bill.calls for step in steps))
     return Plan(
         steps=tuple(steps),
         loading_s=_loading(steps, road, rates),
-        is_token_count_exact=all(counter.is_exact for counter in counters.opened.values()),
+        is_token_count_exact=all(counter.is_exact for counter in walk.counters.values()),
     )
 
 
-class _Counters:
-    """Each model's token counter, opened when its first prompt is counted."""
+class _Walk:
+    """Goes down the road block after block, once for what policies are asked and once for what the judge is."""
 
-    def __init__(self) -> None:
-        self.opened: dict[str, PromptCounter] = {}
+    def __init__(
+        self,
+        road: Road,
+        prompts: Sequence[Prompt],
+        known: Known,
+        previous: Previous | None,
+        rates: Rates,
+        progress: Progress,
+    ) -> None:
+        self.road, self.rates, self.progress = road, rates, progress
+        self.answered = [Answered(policy.sampling.max_tokens) for policy in road.settings.policies]
+        self.blocks = Blocks(road, prompts, lambda part: PlanBlock(road, part, known, previous, self.answered))
+        self.counters: dict[str, PromptCounter] = {}
 
-    def of(self, model: Model) -> PromptCounter:
-        if model.name not in self.opened:
-            self.opened[model.name] = model.counter()
-        return self.opened[model.name]
+    def plan_samples(self) -> list[Step]:
+        """A step per policy. What the stored answers are like is gathered on the way: stand-ins resemble them."""
+        policies = zip(self.road.settings.policies, self.road.models.policies, strict=True)
+        tallies = [self._tally("sample", model, policy) for policy, model in policies]
+        for block in self.progress.track(self.blocks, "planning: answers"):
+            for number, stage in enumerate(block.sampling):
+                lookup = block.sample_lookups[number]
+                self.answered[number].add(stage, lookup.values)
+                found = len(lookup.values) + len(lookup.outdated)
+                tallies[number].add(stage.asking, found, list(block.missing_samples(number)))
+        answers = [own.expected().any_answer for own in self.answered]
+        return [tally.step(own, is_estimated=False) for tally, own in zip(tallies, answers, strict=True)]
 
+    def plan_judge(self, *, is_open: bool) -> list[Step]:
+        """Verdicts, then critiques. `is_open`: answers are still to be drawn, so what is judged and chosen is not
+        known."""
+        settings, model = self.road.settings.judge, self.road.models.judge
+        has_critiques = self.road.settings.pairs.critiques == "dataset"
+        judge, critique = (self._tally(stage, model, settings) for stage in _JUDGE_STAGES)
+        written: list[int] = []
+        for block in self.progress.track(self.blocks, "planning: verdicts"):
+            judge.add(block.judging.asking, len(block.judge_lookup.values), list(block.missing_judgments()))
+            if has_critiques:
+                values = block.critique_lookup.values
+                critique.add(block.critiquing.asking, len(values), list(block.missing_critiques()))
+                written += [value["output_tokens"] for value in values.values() if "output_tokens" in value]
+        steps = [judge.step(Output(1.0, is_measured=True), is_estimated=is_open)]
+        if has_critiques:
+            words = sum(written) / len(written) if written else settings.critique_max_tokens / 2
+            is_open = is_open or bool(steps[0].bill.calls)
+            steps.append(critique.step(Output(words, is_measured=bool(written)), is_estimated=is_open))
+        return steps
 
-def _tally(
-    stage: StageName, model: Model, blocks: Blocks[PlanBlock], counters: _Counters, rates: Rates, prices: Prices
-) -> StageTally:
-    return StageTally(stage, model.name, lambda: counters.of(model), num_blocks=len(blocks), rates=rates, prices=prices)
-
-
-def _plan_samples(
-    road: Road, blocks: Blocks[PlanBlock], answered: Sequence[Answered], counters: _Counters, rates: Rates
-) -> list[Step]:
-    """A step per policy. What the stored answers are like is gathered on the way: stand-ins resemble them."""
-    policies = list(zip(road.settings.policies, road.models.policies, strict=True))
-    tallies = [_tally("sample", model, blocks, counters, rates, _prices(policy)) for policy, model in policies]
-    for block in blocks:
-        for number, stage in enumerate(block.sampling):
-            lookup = block.sample_lookups[number]
-            answered[number].add(stage, lookup.values)
-            found = len(lookup.values) + len(lookup.outdated)
-            tallies[number].add(stage.asking, found, list(block.missing_samples(number)))
-    return [
-        tally.step(own.expected().any_answer, is_estimated=False) for tally, own in zip(tallies, answered, strict=True)
-    ]
-
-
-def _plan_judge(road: Road, blocks: Blocks[PlanBlock], is_open: bool, counters: _Counters, rates: Rates) -> list[Step]:
-    """What the judge is asked: verdicts, then critiques. `is_open`: answers are still to be drawn, so what is judged
-    and chosen is not known."""
-    settings, model = road.settings.judge, road.models.judge
-    prices = _prices(settings)
-    judge = _tally("judge", model, blocks, counters, rates, prices)
-    critique = _tally("critique", model, blocks, counters, rates, prices)
-    written: list[int] = []
-    for block in blocks:
-        judge.add(block.judging.asking, len(block.judge_lookup.values), list(block.missing_judgments()))
-        if road.settings.pairs.critiques == "dataset":
-            values = block.critique_lookup.values
-            critique.add(block.critiquing.asking, len(values), list(block.missing_critiques()))
-            written += [value["output_tokens"] for value in values.values() if "output_tokens" in value]
-    steps = [judge.step(Output(1.0, is_measured=True), is_estimated=is_open)]
-    if road.settings.pairs.critiques == "dataset":
-        words = (
-            Output(sum(written) / len(written), True) if written else Output(settings.critique_max_tokens / 2, False)
+    def _tally(self, stage: StageName, model: Model, settings: PolicySettings | JudgeSettings) -> StageTally:
+        return StageTally(
+            stage,
+            model.name,
+            lambda: self._counter(model),
+            num_blocks=len(self.blocks),
+            rates=self.rates,
+            prices=_prices(settings),
         )
-        steps.append(critique.step(words, is_estimated=is_open or bool(steps[0].bill.calls)))
-    return steps
+
+    def _counter(self, model: Model) -> PromptCounter:
+        """The model's token counter, opened when its first prompt is counted."""
+        if model.name not in self.counters:
+            self.counters[model.name] = model.counter()
+        return self.counters[model.name]
 
 
 def _prices(settings: PolicySettings | JudgeSettings) -> Prices:

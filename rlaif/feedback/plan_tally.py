@@ -57,7 +57,7 @@ class StageTally:
             calls,
             tokens=(self._tokens.prompt, self._tokens.shared) if self._tokens else (0, 0),
             expected=expected,
-            per_call_s=self._rates.per_call_s.get(self._name),
+            rate=self._rates.by_stage.get(self._name),
             prices=self._prices,
         )
         return Step(

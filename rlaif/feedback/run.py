@@ -44,6 +44,7 @@ from rlaif.pair_dataset import DatasetWriter, JsonlWriter, LabelWriter, write_te
 from rlaif.prompt_sets import PromptSet, read_prompts
 from rlaif.settings import EngineSettings, Settings
 from rlaif.store import Kind, Store
+from rlaif.store.gc import tests_folder
 from rlaif.store.wanted import WANTED, wanted_writer
 from rlaif.store.writing import told_as_ours
 from rlaif.templates import Template, dump_template, load_template
@@ -93,17 +94,22 @@ class Nothing:
         return {}
 
 
-def plan(settings: Settings, inputs: Inputs, *, base: Path, is_fresh: bool = False) -> Plan:
+def plan(
+    settings: Settings, inputs: Inputs, *, base: Path, is_fresh: bool = False, progress: Progress | None = None
+) -> Plan:
     """What `run` would ask of models. Reads the store and the run's folder, and writes nothing."""
     folder = run_folder(settings, base)
-    with Store(base / settings.output / "store") as store:
-        return plan_feedback(
+    with Store(settings.store_place(base)) as store:
+        found = plan_feedback(
             road_of(settings, inputs, folder),
             inputs.prompts.prompts,
             known=Nothing() if is_fresh else store,
             previous=None if is_fresh else read_previous(folder) or latest_run(folder.parent),
             rates=read_rates(folder.parent, settings),
+            progress=progress,
         )
+        _announce(store, progress)
+    return found
 
 
 def road_of(settings: Settings, inputs: Inputs, folder: Path) -> Road:
@@ -123,11 +129,10 @@ def run(
     folder.mkdir(parents=True, exist_ok=True)
     (folder / WANTED).unlink(missing_ok=True)  # a run under way wants everything
     road = road_of(settings, inputs, folder)
-    with Store(base / settings.output / "store") as store:
+    with Store(settings.store_place(base), will_append=True) as store:
         blocks = ask_models(road, inputs.prompts.prompts, store=store, progress=progress, budget=budget)
-        summary = write_run(folder, blocks, road, inputs.prompts)
-        for damage in store.damage:
-            progress.note(f"unreadable result, asked again: {damage}")
+        summary = write_run(folder, progress.track(blocks, "writing"), road, inputs.prompts)
+        _announce(store, progress)
     _check_verdicts(summary, settings, folder)
     return summary
 
@@ -139,10 +144,19 @@ def test_constitution(
     template = _comparison_template(settings.judge.template, base, num_choices=2)
     log_file = base / settings.output / "constitution-test.log"
     judge = _model(settings.judge.model, settings.judge.engine or settings.engine, log_file)
-    with Store(base / settings.output / "store") as store, Session(judge) as session:
-        return run_tests(
-            constitution, settings.judge, template=template, session=session, store=store, progress=progress
+    wish = tests_folder(base / settings.output, constitution.name, settings.judge.model)
+    with Store(settings.store_place(base), will_append=True) as store, Session(judge) as session:
+        found = run_tests(
+            constitution, settings.judge, template=template, session=session, store=store, progress=progress, wish=wish
         )
+        _announce(store, progress)
+    return found
+
+
+def _announce(store: Store, progress: Progress | None) -> None:
+    for damage in store.damage:
+        if progress is not None:
+            progress.note(f"unreadable result, asked again: {damage}")
 
 
 def models_of(settings: Settings, log_file: Path) -> Models:

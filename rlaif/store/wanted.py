@@ -3,7 +3,6 @@
 `rlaif store gc` removes what no run wants. A run folder without this file wants everything.
 """
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,7 +23,7 @@ _SCHEMA = pa.schema([("kind", pa.string()), ("key", KEY)])
 @contextmanager
 def wanted_writer(folder: Path) -> Iterator[Callable[[Kind, Keys], None]]:
     """Gives a function that adds keys of a kind. The file has its name at the end, whole, or not at all."""
-    partial = folder / f".{WANTED}.{os.getpid()}.partial"
+    partial = folder / f".{WANTED}.partial"  # one name, so that what an earlier death left is written over
 
     def add(kind: Kind, keys: Keys) -> None:
         for batch in key_batches(keys):

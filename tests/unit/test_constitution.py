@@ -20,6 +20,7 @@ from rlaif.constitution import (
     load_constitution,
     principles_to_judge,
     read_constitution,
+    source_files,
 )
 from rlaif.errors import ConstitutionError
 
@@ -175,6 +176,17 @@ def test_a_circle_of_extends_is_shown_whole(write):
     assert f"{c}:2:10: `extends` goes round in a circle: {a} → {b} → {c} → {a}." in complaint(a)
     own = write("name: d\nextends: d.yaml\n", "d")
     assert f"{own}:2:10: `extends` goes round in a circle: {own} → {own}." in complaint(own)
+
+
+def test_the_files_a_constitution_is_made_of_are_named_as_far_as_they_lead(write, tmp_path):
+    a, b = write("name: a\nextends: b.yaml\n", "a"), write("name: b\nextends: gone.yaml\n", "b")
+    assert source_files("a.yaml", base=tmp_path) == (a, b, tmp_path / "gone.yaml")
+    write("name: [", "gone")
+    assert source_files(a) == (a, b, tmp_path / "gone.yaml")
+    write("name: c\nextends: ../" + tmp_path.name + "/a.yaml\n", "gone")  # a circle, by another path
+    assert source_files(a) == (a, b, tmp_path / "gone.yaml")
+    shipped = source_files(write("name: own\nextends: small\n", "own"))
+    assert [path.name for path in shipped] == ["own.yaml", "small.yaml"]
 
 
 def test_extending_something_that_is_not_there_is_reported_at_extends(write):

@@ -109,3 +109,15 @@ def test_a_conversation_reads_as_turns():
         Message("user", "Go"),
     )
     assert render_conversation(messages) == "System: Be brief.\n\nUser: Hi\n\nAssistant: Yes?\n\nUser: Go"
+
+
+def test_line_ends_of_another_system_are_no_other_template(tmp_path):
+    text = project_file("prompts/templates/judge.txt").read_bytes()
+    (tmp_path / "windows.txt").write_bytes(text.replace(b"\n", b"\r\n"))
+    assert load_template("windows.txt", base=tmp_path).digest == load_template("judge").digest
+
+
+def test_a_template_that_is_no_text_is_an_error_with_its_place(tmp_path):
+    (tmp_path / "own.txt").write_bytes(b"---\nname: \xff\n---\n")
+    with pytest.raises(TemplateError, match=r"own\.txt:2: found the byte 0xFF"):
+        load_template("own.txt", base=tmp_path)
