@@ -14,11 +14,7 @@ PYTEST = $(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
 BENCHMARKS := prefix run store tournaments
 
 .DEFAULT_GOAL := help
-<<<<<<< HEAD
 .PHONY: help setup setup-run quickstart test test-fast check fmt bench $(BENCHMARKS:%=bench-%) tiny-models docs clean
-=======
-.PHONY: help setup setup-run quickstart test test-fast check fmt bench bench-prefix bench-run bench-store bench-tournaments tiny-models docs clean
->>>>>>> 3f86d428b5d7125a1280c73d6699969dd5b4eb33
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
