@@ -4,13 +4,16 @@
 people who preferred the first. Which of two answers is "first" is an accident, and a figure must not depend on it:
 `towards_favourite` turns every pair so that the judge's favourite is first, which is what to bin.
 
-A binned gap |mean p − mean y| is positive by chance alone. ECE is debiased by what chance adds, estimated from the
-spread between clusters in each bin: Kumar, Liang and Ma 2019 (arXiv:1909.10155) for independent rows, here for rows
-that share prompts. The debiased figure may be slightly negative: that is what unbiased at zero means.
+A binned gap |mean p − mean y| is positive by chance alone. Two figures take chance away, by the spread of clusters in
+each bin. The squared gap less its variance is unbiased and may come out negative: `brier_reliability_debiased` (Bröcker
+2012; the debiased ℓ2 error of Kumar, Liang and Ma 2019, arXiv:1909.10155). For ECE, an absolute value, no unbiased
+estimate exists; Kumar's correction takes away about four tenths of what a perfect judge shows: `ece_debiased`. Both are
+theirs for independent rows, and here for rows that share prompts.
 """
 
 import numpy as np
 from scipy import stats
+from scipy.special import ndtr
 
 from rlaif.numbers.bootstrap import ClusterBootstrap
 from rlaif.numbers.figures import FloatArray, IntArray, ratio
@@ -63,14 +66,13 @@ def expected_calibration_error(sums: FloatArray) -> FloatArray:
     return ratio(np.abs(moments[..., 1, :] - moments[..., 2, :]).sum(axis=-1), moments[..., 0, :].sum(axis=-1))
 
 
-def debiased_measure(
+def debiased_columns(
     bootstrap: ClusterBootstrap, probabilities: FloatArray, outcomes: FloatArray, bins: IntArray
-) -> Measure:
-    """ECE less what chance adds.
+) -> FloatArray:
+    """What gaps and their errors between clusters are made of, (N, 6 · M).
 
-    With gap g_b and standard error s_b of mean(y − p) in bin b between clusters, chance makes E|g| of a folded normal:
-    the figure is Σ n_b / N · (2 |g_b| − E|N(g_b, s_b²)|). s_b² needs, per cluster and bin, the squares of its count and
-    its sum of y − p: these stand in the cluster's first row, so resampled clusters carry them along.
+    Per bin the count and sum of r = y − p; and of each cluster the squares of its own two and their product, which
+    stand in the cluster's first row, so that resampled clusters carry them along.
     """
     known = np.isfinite(probabilities) & np.isfinite(outcomes) & (bins >= 0)
     member = (bins[:, None] == np.arange(bins.max(initial=0) + 1)) & known[:, None]
@@ -82,20 +84,35 @@ def debiased_measure(
     placed = np.zeros((len(counts), squares.shape[1]))
     firsts = firsts[known[firsts]]
     placed[firsts] = squares[bootstrap.codes[firsts]]
-    return Measure(np.hstack([counts, gaps, placed]), Statistic(_debiased, NO_ROWS))
+    return np.hstack([counts, gaps, placed])
 
 
-def _debiased(sums: FloatArray) -> FloatArray:
-    count, gap, gap_gap, gap_count, count_count, groups = np.moveaxis(sums.reshape(*sums.shape[:-1], 6, -1), -2, 0)
-    mean = ratio(gap, count)
-    spread = gap_gap - 2 * mean * gap_count + mean**2 * count_count  # Σ_g (Σ_i (r_i − mean))²
-    variance = ratio(groups * np.maximum(spread, 0.0), (groups - 1) * count**2)  # one cluster: nothing to tell
-    error = np.sqrt(np.nan_to_num(variance))
-    known_error = np.where(error > 0, error, 1.0)
-    folded = known_error * np.sqrt(2 / np.pi) * np.exp(-((mean / known_error) ** 2) / 2)
-    folded = folded + mean * (1 - 2 * stats.norm.cdf(-mean / known_error))
-    chance = np.where(error > 0, folded, np.abs(mean))
-    return ratio(np.nansum(count * (2 * np.abs(mean) - chance), axis=-1), count.sum(axis=-1))
+def _gaps(sums: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Of sums of `debiased_columns`: share of rows, gap and variance per bin, (..., M) each; 0 for an empty bin.
+
+    Variance of the mean of r: G / (G − 1) · Σ_g (Σ_i (r_i − mean))² / n²; 0, no correction, in a bin of one cluster.
+    """
+    count, gap, gap_gap, gap_count, count_count, groups = np.moveaxis(_moments(sums), -2, 0)
+    mean = np.nan_to_num(ratio(gap, count))
+    spread = np.maximum(gap_gap - 2 * mean * gap_count + mean**2 * count_count, 0.0)
+    variance = np.nan_to_num(ratio(groups * spread, (groups - 1) * count**2))
+    return ratio(count, count.sum(axis=-1, keepdims=True)), mean, variance
+
+
+def ece_debiased(sums: FloatArray) -> FloatArray:
+    """Σ_b n_b / N · (2 |g_b| − E|N(g_b, s_b²)|), of sums of `debiased_columns`: less what chance adds."""
+    share, gap, variance = _gaps(sums)
+    error = np.sqrt(variance)
+    scale = np.where(error > 0, error, 1.0)
+    folded = scale * np.sqrt(2 / np.pi) * np.exp(-((gap / scale) ** 2) / 2) + gap * (1 - 2 * ndtr(-gap / scale))
+    chance = np.where(error > 0, folded, np.abs(gap))
+    return np.asarray((share * (2 * np.abs(gap) - chance)).sum(axis=-1))
+
+
+def reliability_debiased(sums: FloatArray) -> FloatArray:
+    """Σ_b n_b / N · (g_b² − s_b²), of sums of `debiased_columns`: unbiased, so around 0 for a perfect judge."""
+    share, gap, variance = _gaps(sums)
+    return np.asarray((share * (gap**2 - variance)).sum(axis=-1))
 
 
 def brier(sums: FloatArray) -> FloatArray:
@@ -149,13 +166,15 @@ def calibration_measures(
 ) -> dict[str, Measure]:
     """Every figure by name. Bins stay those of the whole data in every resample."""
     columns = bin_columns(probabilities, outcomes, bins)
+    debiased = debiased_columns(bootstrap, probabilities, outcomes, bins)
     loss = log_loss(probabilities, outcomes, floor)
     least = np.where(np.isfinite(loss), vote_entropy(outcomes), np.nan)
     return {
         "ece": Measure(columns, Statistic(expected_calibration_error, NO_ROWS)),
-        "ece_debiased": debiased_measure(bootstrap, probabilities, outcomes, bins),
+        "ece_debiased": Measure(debiased, Statistic(ece_debiased, NO_ROWS)),
         "brier": Measure(columns, Statistic(brier, NO_ROWS)),
         "brier_reliability": Measure(columns, _part(0)),
+        "brier_reliability_debiased": Measure(debiased, Statistic(reliability_debiased, NO_ROWS)),
         "brier_resolution": Measure(columns, _part(1)),
         "brier_uncertainty": Measure(columns, _part(2)),
         "brier_within_bins": Measure(columns, _part(3)),

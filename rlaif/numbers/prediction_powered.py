@@ -58,13 +58,13 @@ def prediction_powered_mean(
         judge_part[~labelled] = (f[~labelled] - f[~labelled].mean()) / others
     a, b = _summed(own_part, codes), _summed(judge_part, codes)
     chosen = power if power is not None else _least_variance(a, b, has_others=others > 0)
-    shift = (f[~labelled].mean() - f[labelled].mean()) if others else 0.0
+    shift = float(f[~labelled].mean() - f[labelled].mean()) if others else 0.0
     value = float(y[labelled].mean())
     alone = _interval(value, a, own, n, own, level)
     both = _interval(value + chosen * shift, a + chosen * b, own, n + others, groups, level)
     if alone.low is None or both.low is None:
         return NotDefined("all human labels are equal, so their error cannot be told", n)
-    gain = ((a**2).sum() * own / (own - 1)) / (((a + chosen * b) ** 2).sum() * own / (own - 1))
+    gain = (a**2).sum() / ((a + chosen * b) ** 2).sum()
     return PredictionPowered(both, alone, chosen, n, others, float(n * gain))
 
 

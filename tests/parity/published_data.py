@@ -19,7 +19,9 @@ def folder(name: str) -> Path:
 
 
 def pandalm() -> dict[str, np.ndarray]:
-    """people (999, 3), gpt and pandalm (999,) as their own codes 0 tie, 1, 2; prompts (999,); unparsed is a tie to them."""
+    """people (999, 3), gpt and pandalm (999,) as their own codes 0 tie, 1, 2; prompts (999,); unparsed is a tie to
+    them.
+    """
     rows = json.loads((folder("pandalm") / "testset-v1.json").read_text())
     gpt = json.loads((folder("pandalm") / "gpt-3.5-turbo-testset-v1.json").read_text())
     panda = json.loads((folder("pandalm") / "pandalm-7b-testset-v1.json").read_text())

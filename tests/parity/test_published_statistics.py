@@ -74,10 +74,10 @@ def test_intervals_by_prompt_are_as_wide_as_recomputed_and_those_by_row_are_not(
     def ends(figure: Estimate):
         return pytest.approx((figure.low, figure.high), abs=0.004)
 
-    assert (0.669, 0.752) == ends(by_prompt["accuracy"])
-    assert (0.679, 0.737) == ends(by_row["accuracy"])
-    assert (0.430, 0.559) == ends(by_prompt["cohen_kappa"])
-    assert (0.4491, 0.5412) == ends(by_row["cohen_kappa"])
+    assert ends(by_prompt["accuracy"]) == (0.669, 0.752)
+    assert ends(by_row["accuracy"]) == (0.679, 0.737)
+    assert ends(by_prompt["cohen_kappa"]) == (0.430, 0.559)
+    assert ends(by_row["cohen_kappa"]) == (0.4491, 0.5412)
 
 
 def test_alternative_annotator_test_of_both_judges(pandalm):
@@ -116,7 +116,7 @@ def llmbar_groups():
 
 
 def test_every_cell_of_llmbars_statistics():
-    """An unparsed verdict is an answer of its own there: never right, and equal to an unparsed one of the other order."""
+    """An unparsed verdict is an answer of its own there: never right, equal to the unparsed in the other order."""
     unparsed = 2
     cells = 0
     for published, rows in llmbar_groups():
