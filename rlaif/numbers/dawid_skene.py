@@ -11,7 +11,7 @@ import numpy as np
 from scipy.special import logsumexp
 
 from rlaif.numbers.ceiling import majority
-from rlaif.numbers.figures import BoolArray, FloatArray, NotDefined
+from rlaif.numbers.figures import BoolArray, FloatArray, IntArray, NotDefined
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,27 +33,36 @@ def dawid_skene(
     """votes (N, R, C), shares; pairs without votes are left out. Starts from the votes' shares (the paper's eq. 3.1).
 
     `smoothing` is added to every cell of every confusion matrix; 0 is maximum likelihood. Stops when no posterior moves
-    by more than `tolerance`.
+    by more than `tolerance`. Equal rows of votes have equal posteriors, so only distinct rows are gone through.
     """
     voted: BoolArray = votes.sum(axis=(1, 2)) > 0
     raters = int((votes.sum(axis=(0, 2)) > 0).sum())
     if raters < 2:
         return NotDefined(f"a consensus needs two raters; {raters} voted", int(voted.sum()))
-    kept = votes[voted]
-    posterior = kept.sum(axis=1) / kept.sum(axis=(1, 2))[:, None]
+    patterns, places, counts = np.unique(votes[voted], axis=0, return_inverse=True, return_counts=True)
+    posterior = patterns.sum(axis=1) / patterns.sum(axis=(1, 2))[:, None]
     is_converged, iteration, log_likelihood = False, 0, -np.inf
     while iteration < max_iterations and not is_converged:
         iteration += 1
-        prior, counts = posterior.mean(axis=0), np.einsum("nk,nrc->rkc", posterior, kept) + smoothing
-        log_joint = _log_joint(kept, prior, _rows_to_one(counts))
+        log_joint = _log_joint(patterns, *_maximised(posterior, patterns, counts, smoothing))
         evidence = logsumexp(log_joint, axis=1, keepdims=True)
         updated = np.exp(log_joint - evidence)
-        moved, posterior, log_likelihood = np.abs(updated - posterior).max(), updated, float(evidence.sum())
-        is_converged = bool(moved <= tolerance)
+        is_converged = bool(np.abs(updated - posterior).max() <= tolerance)
+        posterior, log_likelihood = updated, float(counts @ evidence[:, 0])
     whole = np.zeros((len(votes), votes.shape[2]))
-    whole[voted] = posterior
-    confusion = _rows_to_one(np.einsum("nk,nrc->rkc", posterior, kept) + smoothing)
-    return Consensus(whole, posterior.mean(axis=0), confusion, log_likelihood, iteration, is_converged)
+    whole[voted] = posterior[places.reshape(-1)]
+    prior, confusion = _maximised(posterior, patterns, counts, smoothing)
+    return Consensus(whole, prior, confusion, log_likelihood, iteration, is_converged)
+
+
+def _maximised(
+    posterior: FloatArray, patterns: FloatArray, counts: IntArray, smoothing: float
+) -> tuple[FloatArray, FloatArray]:
+    """The M step: prior (C,) and confusion (R, C, C), of distinct rows of votes (P, R, C) and how often each occurs."""
+    weighted = posterior * counts[:, None]
+    raters, classes = patterns.shape[1:]
+    said = (weighted.T @ patterns.reshape(len(patterns), -1)).reshape(classes, raters, classes)
+    return weighted.sum(axis=0) / counts.sum(), _rows_to_one(said.swapaxes(0, 1) + smoothing)
 
 
 def _rows_to_one(counts: FloatArray) -> FloatArray:
@@ -66,7 +75,7 @@ def _log_joint(votes: FloatArray, prior: FloatArray, confusion: FloatArray) -> F
     with np.errstate(divide="ignore"):
         logs = np.nan_to_num(np.log(confusion), nan=0.0, neginf=-1e6)
         own = np.nan_to_num(np.log(prior), neginf=-1e6)
-    return np.asarray(np.einsum("nrc,rkc->nk", votes, logs) + own)
+    return np.asarray(votes.reshape(len(votes), -1) @ logs.swapaxes(1, 2).reshape(-1, len(prior)) + own)
 
 
 def consensus_choice(consensus: Consensus) -> FloatArray:

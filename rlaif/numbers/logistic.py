@@ -46,9 +46,12 @@ class LogisticFit:
 def standardised(values: FloatArray, *, is_centred: bool = True) -> FloatArray:
     """values (N,) over their standard deviation. Differences of two exchangeable answers are not to be centred: their
     zero means something, and their scale is the root of the mean square."""
-    centre = np.nanmean(values) if is_centred else 0.0
-    scale = np.sqrt(np.nanmean((values - centre) ** 2))
-    return (values - centre) / (scale if scale > 0 else 1.0)
+    known = values[np.isfinite(values)]
+    if not len(known):
+        return values
+    centre = known.mean() if is_centred else 0.0
+    scale = np.sqrt(((known - centre) ** 2).mean())
+    return np.asarray((values - centre) / (scale if scale > 0 else 1.0))
 
 
 def fit_logistic(
