@@ -12,8 +12,7 @@ theirs for independent rows, and here for rows that share prompts.
 """
 
 import numpy as np
-from scipy import stats
-from scipy.special import ndtr
+from scipy.special import entr, ndtr
 
 from rlaif.numbers.bootstrap import ClusterBootstrap
 from rlaif.numbers.figures import FloatArray, IntArray, ratio
@@ -158,7 +157,7 @@ def log_loss(probabilities: FloatArray, outcomes: FloatArray, floor: float) -> F
 
 def vote_entropy(outcomes: FloatArray) -> FloatArray:
     """Entropy of the people's shares in nats, (N,): the log loss of someone who knows them."""
-    return np.asarray(stats.entropy(np.stack([outcomes, 1 - outcomes]), axis=0))
+    return np.asarray(entr(outcomes) + entr(1 - outcomes))
 
 
 def calibration_measures(
