@@ -204,6 +204,27 @@ def test_dawid_skene_is_crowd_kits():
     assert found.prior == pytest.approx(witness.priors_[[0, 1, 2]].to_numpy(), abs=1e-4)
 
 
+def test_dawid_skene_is_a_plain_loop_over_the_papers_equations():
+    people, _ = panel(seed=10, rows=40)
+    chance = np.array([[np.mean([v == c for v in row if v != MISSING] or [0]) for c in range(3)] for row in people])
+    chance = chance[[(row != MISSING).any() for row in people]]
+    people = people[(people != MISSING).any(axis=1)]
+    for _ in range(30):
+        prior, confusion = chance.mean(axis=0), np.zeros((4, 3, 3))
+        for (row, place), vote in np.ndenumerate(people):
+            if vote != MISSING:
+                confusion[place, :, vote] += chance[row]
+        confusion /= confusion.sum(axis=2, keepdims=True)
+        for row, votes in enumerate(people):
+            joint = prior.copy()
+            for place, vote in enumerate(votes):
+                joint *= confusion[place, :, vote] if vote != MISSING else 1.0
+            chance[row] = joint / joint.sum()
+    found = dawid_skene(one_hot(people, 3), max_iterations=30, tolerance=0.0)
+    assert found.posterior == pytest.approx(chance, abs=1e-9)
+    assert not found.is_converged
+
+
 def test_dawid_skene_recovers_who_errs_how():
     generator = np.random.default_rng(9)
     truth = generator.integers(0, 2, 3000)

@@ -131,3 +131,10 @@ def test_prediction_powered_intervals_cover_the_truth_when_prompts_share_their_l
 def test_labels_of_one_prompt_are_not_enough():
     human = np.array([1.0, 0.0, np.nan, np.nan])
     assert isinstance(prediction_powered_mean(human, np.full(4, 0.5), [0, 0, 1, 2]), NotDefined)
+
+
+def test_people_who_all_say_the_same_leave_no_error_to_tell():
+    human = np.array([1.0, 1.0, 1.0, np.nan, np.nan])
+    found = prediction_powered_mean(human, np.array([0.9, 0.8, 0.7, 0.2, 0.4]), np.arange(5), power=0.0)
+    assert isinstance(found, NotDefined)
+    assert "all human labels are equal" in found.because
