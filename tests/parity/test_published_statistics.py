@@ -1,4 +1,4 @@
-"""What other people published about real labels, computed here again: PandaLM's and LLMBar's figures.
+"""What real labels of other people tell, beyond the single figures of test_numbers_we_reproduce.py.
 
 Skipped with the reason where the data is not beside the checkout (tests/parity/published_data.py).
 """
@@ -14,7 +14,6 @@ from rlaif.numbers.ceiling import ceiling_measures, majority
 from rlaif.numbers.choices import MISSING, one_hot
 from rlaif.numbers.intervals import Estimate, estimates
 from rlaif.numbers.mcnemar import clustered_mcnemar
-from rlaif.numbers.panel import panel_measures
 from tests.parity import published_data
 
 
@@ -27,37 +26,10 @@ def figures(measures, clusters, **settings):
     return estimates(cluster_bootstrap(clusters, num_resamples=2000, seed=1), measures, **settings)
 
 
-@pytest.mark.parametrize(("pair", "published"), [((0, 1), 0.8520), ((0, 2), 0.8789), ((1, 2), 0.8617)])
-def test_pandalm_kappa_between_its_people(pandalm, pair, published):
-    first, second = (one_hot(pandalm["people"][:, place], 3) for place in pair)
-    found = figures(agreement_measures(first, second), pandalm["prompts"])["cohen_kappa"]
-    assert round(found.value, 4) == published
-    assert (found.n, found.clusters) == (999, 170)
-
-
 def test_pandalm_majority_is_never_split_and_has_the_published_counts(pandalm):
     shares = majority(one_hot(pandalm["people"], 3))
     assert (shares.max(axis=1) == 1).all()
     assert shares.sum(axis=0).tolist() == [105, 422, 472]
-
-
-@pytest.mark.parametrize(
-    ("judge", "published"),
-    [
-        ("gpt", {"accuracy": 0.7107, "precision": 0.5879, "recall": 0.5736, "f1": 0.5755, "cohen_kappa": 0.4958}),
-        ("pandalm", {"accuracy": 0.6677, "precision": 0.5738, "recall": 0.5750, "f1": 0.5743, "cohen_kappa": 0.4354}),
-    ],
-)
-def test_pandalm_judges_against_the_majority(pandalm, judge, published):
-    people, verdicts = majority(one_hot(pandalm["people"], 3)), one_hot(pandalm[judge], 3)
-    found = figures(accuracy_measures(people, verdicts) | agreement_measures(people, verdicts), pandalm["prompts"])
-    assert {name: round(found[name].value, 4) for name in published} == published
-
-
-def test_pandalm_chance_corrected_agreement_of_all_three_people(pandalm):
-    found = figures(panel_measures(one_hot(pandalm["people"], 3)), pandalm["prompts"])
-    names = ("krippendorff_alpha", "fleiss_kappa", "gwet_ac1")
-    assert [round(found[name].value, 5) for name in names] == [0.86422, 0.86418, 0.88644]
 
 
 def test_intervals_by_prompt_are_as_wide_as_recomputed_and_those_by_row_are_not(pandalm):
@@ -113,30 +85,6 @@ def llmbar_groups():
     for row in judgments:
         grouped.setdefault((row["subset"], row["judge"], row["strategy"]), []).append(row)
     return [(row, grouped[row["subset"], row["judge"], row["strategy"]]) for row in published]
-
-
-def test_every_cell_of_llmbars_statistics():
-    """An unparsed verdict is an answer of its own there: never right, equal to the unparsed in the other order."""
-    unparsed = 2
-    cells = 0
-    for published, rows in llmbar_groups():
-        gold, shown_ab, shown_ba = (
-            np.array([{"1": 0, "2": 1}.get(row[column], unparsed) for row in rows])
-            for column in ("label", "winner_shown_ab", "winner_shown_ba")
-        )
-        truth, one, other = (one_hot(codes, 3) for codes in (gold, shown_ab, shown_ba))
-        pairs = np.arange(len(rows))
-        boot = cluster_bootstrap(pairs, num_resamples=1)
-        right = [estimates(boot, agreement_measures(truth, verdicts))["agreement"] for verdicts in (one, other)]
-        swap = estimates(boot, agreement_measures(one, other))["agreement"]
-        assert right[0].n == len(rows) == int(published["n"])
-        assert round(right[0].value * len(rows), 9) == int(published["correct_shown_ab"])
-        assert round(right[1].value * len(rows), 9) == int(published["correct_shown_ba"])
-        mean = 50 * (right[0].value + right[1].value)
-        assert mean == pytest.approx(float(published["correct_average_pct"]), abs=1e-9)
-        assert 100 * swap.value == pytest.approx(float(published["swap_equal_pct"]), abs=1e-9)
-        cells += 5
-    assert cells == 195 * 5
 
 
 @pytest.mark.parametrize(("judge", "true"), [("GPT-4", 0.867), ("ChatGPT", 0.567)])
