@@ -6,7 +6,9 @@ Every function takes sums (..., C * C), the table laid out by rows, and returns 
 
 Which to read: agreement is what users mean, and says nothing about chance. κ takes chance from both raters' habits and
 so drops when one answer is rare; PABAK assumes that chance is 1/C; π pools the habits; AC1 is the steadiest when one
-answer is rare. They differ because their models of chance do, not because one is right.
+answer is rare. They differ because their models of chance do, not because one is right. Of two answers, though, which
+is called "first" is an accident, and habits are then habits of an accident: agreement and PABAK stay the same when some
+pairs are turned around, κ, π and AC1 move a little. Keep pairs in an order of their content's.
 """
 
 import numpy as np

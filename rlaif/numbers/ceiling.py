@@ -17,7 +17,10 @@ from rlaif.numbers.figures import BoolArray, FloatArray, ratio
 from rlaif.numbers.intervals import Measure, Statistic, mean_of_sums
 
 ALONE = "no pair has votes of two people"
-CERTAIN = "people never disagree with each other on these pairs, so there is no error of one person to compare with"
+CERTAIN = (
+    "no number of people: they never disagree with each other on these pairs, or the judge misses their votes by no "
+    "more than their own noise"
+)
 
 
 def majority(votes: FloatArray) -> FloatArray:

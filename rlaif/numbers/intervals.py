@@ -22,6 +22,8 @@ from rlaif.numbers.bootstrap import ClusterBootstrap
 from rlaif.numbers.figures import BoolArray, Estimate, Figure, FloatArray, NotDefined, ratio
 
 Method = Literal["bca", "percentile"]
+MIN_CLUSTERS = 8  # by simulation: 95 % intervals cover in 90 % with 5 clusters, in 92 % with 6, in 95 % with 8
+ROUNDING = 1e-12  # values nearer than this are equal: on counts many resamples give the observed value
 MAX_UNDEFINED = 0.05  # beyond this share of resamples without a value, the rest is no fair sample of them
 
 
@@ -60,30 +62,32 @@ def difference(first: Measure, second: Measure) -> Measure:
     return Measure(np.hstack([first.columns, second.columns]), Statistic(subtract, " or ".join(reasons)))
 
 
-def expanded_level(level: float, clusters: int) -> float:
-    """The level whose normal quantile is sqrt(G / (G − 1)) times Student's with G − 1 degrees of freedom."""
-    quantile = stats.t.ppf((1 + level) / 2, clusters - 1) * np.sqrt(clusters / (clusters - 1))
-    return float(2 * ndtr(quantile) - 1)
+def expanded_quantile(level: float, clusters: int) -> float:
+    """What takes the place of the normal quantile: Student's with G − 1 degrees of freedom, times sqrt(G / (G − 1))."""
+    return float(stats.t.ppf((1 + level) / 2, clusters - 1) * np.sqrt(clusters / (clusters - 1)))
 
 
 def bootstrap_levels(
-    observed: float, replicates: FloatArray, jackknife: FloatArray, level: float, method: Method
+    observed: float, replicates: FloatArray, jackknife: FloatArray, quantile: float, method: Method
 ) -> FloatArray:
-    """The two quantiles of the replicates (B,) that end the interval. `jackknife` (G,) has one cluster left out each.
+    """The two levels at which to read the replicates (B,), between ∓`quantile` standard deviations were they normal.
 
-    BCa: Φ(z0 + (z0 + z) / (1 − a (z0 + z))), z0 from the share of replicates below the observed value (equal ones count
-    half), a from the jackknife's skewness (Efron 1987, eq. 4.4 and 6.6).
+    `jackknife` (G,) has one cluster left out each. BCa: Φ(z0 + (z0 + z) / (1 − a (z0 + z))), z0 from the share of
+    replicates below the observed value (equal ones count half), a from the jackknife's skewness (Efron 1987, eq. 4.4
+    and 6.6). Where the denominator is not positive, the end is that of the replicates.
     """
-    ends = ndtri(np.array([(1 - level) / 2, (1 + level) / 2]))
+    ends = np.array([-quantile, quantile])
     if method == "percentile":
         return np.asarray(ndtr(ends))
-    below = np.mean(replicates < observed) + np.mean(replicates == observed) / 2
-    share = np.clip(below, 0.5 / len(replicates), 1 - 0.5 / len(replicates))
+    near = ROUNDING * max(1.0, abs(observed))
+    below = (np.mean(replicates < observed - near) + np.mean(replicates <= observed + near)) / 2
+    shift = ndtri(np.clip(below, 0.5 / len(replicates), 1 - 0.5 / len(replicates)))
     away = jackknife.mean() - jackknife
     spread = float((away**2).sum())
     acceleration = float((away**3).sum()) / (6 * spread**1.5) if spread > 0 else 0.0
-    shifted = ndtri(share) + ends
-    return np.asarray(ndtr(ndtri(share) + shifted / (1 - acceleration * shifted)))
+    room = 1 - acceleration * (shift + ends)
+    moved = ndtr(shift + (shift + ends) / np.where(room > 0, room, 1.0))
+    return np.asarray(np.where(room > 0, moved, shift + ends > 0))
 
 
 def estimate_from(
@@ -102,18 +106,19 @@ def estimate_from(
         return NotDefined("no rows to compute it from", 0)
     if not np.isfinite(observed):
         return NotDefined(undefined, n)
-    if clusters < 2:
-        return Estimate(observed, None, None, n, clusters, "no interval: all rows are of one cluster (prompt)")
+    if clusters < MIN_CLUSTERS:
+        why = f"no interval: {clusters} clusters (prompts) are too few for a bootstrap, which needs {MIN_CLUSTERS}"
+        return Estimate(observed, None, None, n, clusters, why)
     known = replicates[~np.isnan(replicates)]
     missing = len(replicates) - len(known)
     if missing > MAX_UNDEFINED * len(replicates):
         why = f"no interval: not defined in {missing} of {len(replicates)} resamples ({undefined})"
         return Estimate(observed, None, None, n, clusters, why)
-    if np.ptp(known) == 0:
+    if np.isfinite(known).all() and np.ptp(known) <= ROUNDING:
         why = "no interval: every resample gives this value, so the bootstrap cannot tell how sure it is"
         return Estimate(observed, None, None, n, clusters, why)
-    wide = expanded_level(level, clusters)
-    levels = bootstrap_levels(observed, known, jackknife[np.isfinite(jackknife)], wide, method)
+    quantile = expanded_quantile(level, clusters)
+    levels = bootstrap_levels(observed, known, jackknife[np.isfinite(jackknife)], quantile, method)
     low, high = np.quantile(known, levels, method="inverted_cdf" if np.isinf(known).any() else "linear")
     because = "" if np.isfinite([low, high]).all() else "no end: the resamples reach infinity"
     return Estimate(

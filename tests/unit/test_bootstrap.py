@@ -15,7 +15,7 @@ from rlaif.numbers.intervals import (
     difference,
     estimate,
     estimates,
-    expanded_level,
+    expanded_quantile,
     mean_measure,
 )
 
@@ -71,16 +71,16 @@ def test_intervals_are_scipys_on_the_same_resamples(method, scipys):
     values = np.random.default_rng(7).exponential(size=60)
     witness = stats.bootstrap((values,), np.mean, n_resamples=5000, method=scipys, rng=1)
     replicates, jackknife = witness.bootstrap_distribution, (values.sum() - values) / 59
-    levels = bootstrap_levels(values.mean(), replicates, jackknife, 0.95, method)
+    levels = bootstrap_levels(values.mean(), replicates, jackknife, stats.norm.ppf(0.975), method)
     ends = (witness.confidence_interval.low, witness.confidence_interval.high)
     assert np.quantile(replicates, levels) == pytest.approx(ends, abs=1e-12)
     assert (levels[0] > 0.03) == (method == "bca")  # skewed to the right: BCa reaches less far down and further up
 
 
-def test_the_level_is_widened_for_few_clusters_as_students_t_would():
-    """With G = 10: 2.2622 · sqrt(10 / 9) = 2.3845 normal quantiles, a level of 0.98290."""
-    assert expanded_level(0.95, 10) == pytest.approx(0.98290, abs=2e-5)
-    assert expanded_level(0.95, 100_000) == pytest.approx(0.95, abs=1e-5)
+def test_the_quantile_is_widened_for_few_clusters_as_students_t_would():
+    """With G = 10: 2.2622 · sqrt(10 / 9) = 2.3845."""
+    assert expanded_quantile(0.95, 10) == pytest.approx(2.3845, abs=1e-4)
+    assert expanded_quantile(0.95, 100_000) == pytest.approx(1.95996, abs=1e-4)
 
 
 def test_a_difference_is_surer_than_its_parts_where_they_share_their_noise():
@@ -110,7 +110,7 @@ def test_no_rows_and_one_prompt():
     assert estimate(boot, mean_measure(np.full(4, np.nan))) == NotDefined("no rows to compute it from", 0)
     alone = estimate(boot, mean_measure(np.array([1.0, 2.0, 3.0, np.nan])))
     assert (alone.value, alone.low, alone.n, alone.clusters) == (2.0, None, 3, 1)
-    assert "one cluster" in alone.because
+    assert "1 clusters (prompts) are too few" in alone.because
     assert estimate(cluster_bootstrap([]), mean_measure(np.zeros(0))) == NotDefined("no rows to compute it from", 0)
 
 

@@ -84,7 +84,7 @@ def test_a_judge_nearer_to_the_shares_than_their_noise_is_worth_no_end_of_people
     generator = np.random.default_rng(5)
     people = (generator.random((400, 3)) > 0.5).astype(int)
     found = estimate(cluster_bootstrap(np.arange(400)), worth_measure(one_hot(people, 2), np.full((400, 2), 0.5)))
-    assert isinstance(found, NotDefined) or found.high is None
+    assert isinstance(found, NotDefined) or (found.high is None and "infinity" in found.because)
 
 
 # --- the alternative-annotator test
