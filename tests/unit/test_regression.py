@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import statsmodels.api as sm
+from scipy import stats
 from sklearn.linear_model import LogisticRegression
 
 from rlaif.numbers.figures import NotDefined
@@ -50,19 +51,25 @@ def test_soft_outcomes_and_weights_are_what_repeated_rows_are():
 
 
 @pytest.mark.slow
-def test_a_planted_position_effect_is_covered_in_93_to_97_percent_of_runs():
-    """Prompts of 8 pairs with a shared leaning; the truth, over prompts, is 0."""
-    generator, hits, naive = np.random.default_rng(2), 0, 0
+def test_planted_position_and_length_effects_are_covered_in_93_to_97_percent_of_runs():
+    """+0.5 log-odds for the place, 0.6 for a typical difference in length; 40 prompts of 8 pairs, whose lengths and
+    luck are alike (a Gaussian copula, so that each single choice still follows the planted odds).
+    """
+    generator, covered, by_row = np.random.default_rng(2), {"position": 0, "length": 0}, 0
+    prompts = np.arange(40).repeat(8)
     for _ in range(1000):
-        prompts = np.repeat(np.arange(60), 8)
-        odds = generator.normal(scale=1.0, size=60)[prompts]
-        chosen = (generator.random(480) < 1 / (1 + np.exp(-odds))).astype(float)
-        found = fit_logistic({"intercept": np.ones(480)}, chosen, prompts).estimate("intercept")
-        by_row = fit_logistic({"intercept": np.ones(480)}, chosen, np.arange(480)).estimate("intercept")
-        hits += found.low <= 0 <= found.high
-        naive += by_row.low <= 0 <= by_row.high
-    assert 0.93 <= hits / 1000 <= 0.97, hits
-    assert naive / 1000 < 0.88, naive
+        length = (generator.normal(size=40)[prompts] + generator.normal(size=320)) / np.sqrt(2)
+        luck = (generator.normal(size=40)[prompts] + generator.normal(size=320)) / np.sqrt(2)
+        chosen = (stats.norm.cdf(luck) < 1 / (1 + np.exp(-0.5 - 0.6 * length))).astype(float)
+        columns = {"position": np.ones(320), "length": length}
+        found, naive = (fit_logistic(columns, chosen, rows) for rows in (prompts, np.arange(320)))
+        for name, truth in (("position", 0.5), ("length", 0.6)):
+            figure = found.estimate(name)
+            covered[name] += figure.low <= truth <= figure.high
+        figure = naive.estimate("position")
+        by_row += figure.low <= 0.5 <= figure.high
+    assert all(0.93 <= hits / 1000 <= 0.97 for hits in covered.values()), covered
+    assert by_row / 1000 < 0.85, by_row
 
 
 def test_a_standardised_coefficient_does_not_know_the_unit():
