@@ -23,32 +23,35 @@ Side = Literal["left", "right"]
 SIDES: tuple[Side, Side] = ("left", "right")
 LISTED = 20  # of each list in a report; the tables have all
 
-# One row for each rater and thing voted on, with how many votes and how many different ones it was.
+# One row for each rater and thing voted on, with how many votes and how many different ones it was. A null `unit` is a
+# rater's only vote on a pair: it answers every item.
 _UNITS = """
     CREATE TEMP TABLE {side}_votes AS
     WITH counted AS (
         SELECT *, count(DISTINCT item) OVER (PARTITION BY rater, pair_id) AS items FROM {side}_source
     )
-    SELECT pair_id, any_value(prompt_id) AS prompt_id, if(items = 1, '', item) AS unit, rater, any_value(kind) AS kind,
+    SELECT pair_id, any_value(prompt_id) AS prompt_id, if(items > 1, item, NULL) AS unit, rater,
+        any_value(kind) AS kind,
         min(choice_x) AS choice_x, min(probability_x) AS probability_x, max(strength) AS strength,
         count(*) AS votes, count(DISTINCT (choice_x, probability_x)) AS verdicts,
         any_value(length_x) AS length_x, any_value(length_y) AS length_y,
         bool_and(is_order_known) AND min(is_x_first::TINYINT) = max(is_x_first::TINYINT) AS is_order_known,
         bool_and(is_x_first) AS is_x_first
-    FROM counted GROUP BY pair_id, if(items = 1, '', item), rater
+    FROM counted GROUP BY pair_id, if(items > 1, item, NULL), rater
 """
 _THINGS = """
     CREATE TEMP TABLE things AS
     WITH told AS (
-        SELECT DISTINCT pair_id, unit FROM (SELECT pair_id, unit FROM left_votes UNION ALL SELECT pair_id, unit FROM right_votes)
+        SELECT pair_id, unit FROM left_votes UNION SELECT pair_id, unit FROM right_votes
     )
-    SELECT pair_id, unit FROM told
-    WHERE unit <> '' OR pair_id NOT IN (SELECT pair_id FROM told WHERE unit <> '')
-"""  # noqa: E501  # one thought
+    SELECT pair_id, coalesce(unit, '') AS unit FROM told
+    WHERE unit IS NOT NULL OR pair_id NOT IN (SELECT pair_id FROM told WHERE unit IS NOT NULL)
+"""
 _SPREAD = """
     CREATE TEMP TABLE {side}_spread AS
     SELECT things.unit AS item, votes.* EXCLUDE (unit, votes, verdicts)
-    FROM {side}_votes AS votes JOIN things ON votes.pair_id = things.pair_id AND votes.unit IN ('', things.unit)
+    FROM {side}_votes AS votes
+    JOIN things ON votes.pair_id = things.pair_id AND coalesce(votes.unit, things.unit) = things.unit
     WHERE votes.verdicts = 1
 """
 _ALIGNED = """
@@ -60,7 +63,7 @@ _UNMATCHED = """
     WHERE (pair_id, item) NOT IN (SELECT (pair_id, item) FROM {other}_spread)
     GROUP BY pair_id, item
 """
-_REPEATED = "SELECT '{side}' AS side, pair_id, unit AS item, rater, votes FROM {side}_votes WHERE {which}"
+_REPEATED = "SELECT '{side}' AS side, pair_id, coalesce(unit, '') AS item, rater, votes FROM {side}_votes WHERE {which}"
 
 
 @dataclass(frozen=True, slots=True)
