@@ -1,6 +1,6 @@
 """What labels cost in bulk: two files of N pairs each, read, checked, counted and matched.
 
-    python benchmarks/labels.py                    # 100 thousand and 1 million pairs; some minutes, mostly to write them
+    python benchmarks/labels.py                    # 100 thousand and 1 million pairs; minutes
     python benchmarks/labels.py --pairs 100000     # a moment
     python benchmarks/labels.py --json
 

@@ -80,7 +80,7 @@ def find_format(request: Request) -> Format:
     """The format named, mapped by columns, or recognised. DataError says what the file has where none is."""
     if request.columns:
         every = (row for _, row in read_raw(request.path) if not isinstance(row, Unfit))
-        return column_format(request.columns, request.choices, every)
+        return column_format(request.columns, request.choices, every, str(request.path))
     if request.format is not None:
         if request.format not in BY_NAME:
             found = f"there is no format {request.format!r}{nearest(request.format, BY_NAME)}."

@@ -14,7 +14,7 @@ from rlaif.errors import DataError
 from rlaif.labels.align import align, report
 from rlaif.labels.file import read_votes, row_of, write_votes
 from rlaif.labels.label import Label, Mark
-from rlaif.labels.sources import votes_of
+from rlaif.labels.sources import judge_vote, pairs_of, votes_of
 from rlaif.labels.summary import summarise
 from rlaif.labels.table import label_table, mark_table
 from rlaif.labels.votes import Found, Unfit, make_vote
@@ -274,6 +274,41 @@ def run_folder(tmp_path):
     )
     (folder / "run.json").write_text(json.dumps({"judge": {"name": "tiny-judge"}}))
     return folder
+
+
+def test_a_judged_pair_is_the_vote_that_its_run_gives(run_folder):
+    judged, _ = votes_of([run_folder])
+    labelled = LabelledPair(
+        judged.pair,
+        tuple(
+            PrincipleVerdict(
+                principle_id=mark.principle,
+                outcome="ok",
+                probability=mark.probability,
+                shown_first=mark.shown_first,
+                shown_second=mark.shown_second,
+                weight=mark.weight,
+            )
+            for mark in judged.label.marks
+        ),
+        judged.label.probability,
+        {},
+    )
+    assert judge_vote(labelled, "tiny-judge") == judged
+
+
+def test_every_pair_is_judged_once_with_all_tags_of_its_prompt():
+    given = [
+        vote(tags=frozenset("a")),
+        vote("bad", "good", rater="bob", tags=frozenset("b")),
+        vote("good", "worse"),
+        vote(prompt="R", tags=frozenset("c")),
+    ]
+    pairs = pairs_of(given)
+    assert [pair.id for pair in pairs] == sorted({one.pair.id for one in given})
+    tags = {pair.prompt.messages[0].content: pair.prompt.tags for pair in pairs}
+    assert tags == {"Q": {"a", "b"}, "R": {"c"}}
+    assert [pair.prompt.tags for pair in pairs].count(frozenset("ab")) == 2
 
 
 def test_a_run_reads_as_its_judges_labels_with_a_mark_for_each_principle(run_folder):

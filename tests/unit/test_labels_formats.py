@@ -3,12 +3,16 @@
 import csv
 import gzip
 import json
+import re
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from rlaif.errors import DataError
+from rlaif.labels.exports import EXPORTS
+from rlaif.labels.formats import BY_NAME
 from rlaif.labels.label import Mark
 from tests.labels_kit import read_file, said, write_rows
 
@@ -152,6 +156,15 @@ def test_a_format_is_recognised_and_its_votes_say_what_the_row_says(tmp_path, na
     assert found == name
     assert [said(vote) for vote in votes] == expected
     assert (imported.num_votes, imported.num_labels, imported.left_out) == (len(expected), len(expected), [])
+
+
+def test_the_documentation_names_every_format():
+    text = (Path(__file__).resolve().parents[2] / "docs" / "labels.md").read_text()
+    listed = re.findall(r"^\| `([a-z-]+)` \|", text, re.MULTILINE)
+    assert set(BY_NAME) <= set(listed)
+    assert set(EXPORTS) <= set(listed[len(BY_NAME) :])
+    needing_texts = {"run", "pandalm-verdicts", "llmbar-judgments"}  # these have tests of their own
+    assert set(BY_NAME) - needing_texts == set(CASES)
 
 
 def test_all_formats_that_hold_the_same_texts_give_one_pair(tmp_path):
@@ -405,13 +418,13 @@ def test_votes_may_name_models(tmp_path):
     ("votes", "columns", "message"),
     [
         ([1, 1], {}, "holds only 1, which fits 1/2 and 0/1"),
-        ([0, 1, 2], {}, "mixes several alphabets: 0, 1, 2"),
+        ([0, 1, 2], {}, "is of no one alphabet: 0, 1, 2"),
         (
             ["A", "n"],
             {"first_model": "ml", "second_model": "mr"},
-            "mixes several alphabets: a, n; 1 of them name a model",
+            "is of no one alphabet: a, n; 1 of them name a model",
         ),
-        (["A", 1], {}, "mixes several alphabets: 1, a"),
+        (["A", 1], {}, "is of no one alphabet: 1, a"),
         ([None, ""], {}, "holds no choice"),
     ],
 )
@@ -447,8 +460,8 @@ def test_a_mapping_that_makes_no_vote_is_an_error(tmp_path):
         mapped(tmp_path, 1, columns={"promt": "q"})
     with pytest.raises(DataError, match="that is no vote"):
         mapped(tmp_path, 1, columns={"prompt": "q", "first": "l"})
-    found, imported, _ = mapped(tmp_path, 1, 2, columns={**COLUMNS, "prompt": "quest"})
-    assert (found, imported.reasons) == ([], {"no quest": 2})
+    with pytest.raises(DataError, match=r"x\.jsonl: there is no column 'vot' \(did you mean 'vote'\?\)"):
+        mapped(tmp_path, 1, 2, columns={**COLUMNS, "choice": "vot"})
 
 
 def test_a_file_of_one_class_is_noted(tmp_path):

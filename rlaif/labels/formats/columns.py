@@ -7,7 +7,8 @@ The alphabet of the choices is found from all of the column's values, and must b
 models' names … Values that two alphabets share (a column of ones), or that are of two, stop the import.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain, islice
 from typing import Any
 
 from rlaif.errors import DataError, nearest
@@ -22,12 +23,14 @@ _VERDICTS = ("choice", "probability")
 _MORE = ("rater", "strength", "comment", "seconds", "time", "item", "first_model", "second_model", "tags", "source")
 FIELDS = (*_TEXTS, *_VERDICTS, *_MORE)
 _MARK = "mark."
+_HEAD = 20  # rows that show which columns there are
 _POSITIONS = (
     ("1", "2"),
     ("0", "1"),
     ("a", "b"),
     ("first", "second"),
     ("left", "right"),
+    ("l", "r"),
     ("text_a", "text_b"),
     ("model_a", "model_b"),
     ("model_1", "model_2"),
@@ -48,10 +51,13 @@ _WORDS: Mapping[str, Choice] = {
 }
 
 
-def column_format(columns: Mapping[str, str], choices: Mapping[str, str], rows: Iterable[Row]) -> Format:
-    """The format that this mapping makes of the file. `rows` are read once, for the alphabet of the choices."""
+def column_format(columns: Mapping[str, str], choices: Mapping[str, str], rows: Iterator[Row], where: str) -> Format:
+    """The format that this mapping makes of the file at `where`. `rows` are read for the alphabet of the choices."""
     _check(columns, choices)
-    alphabet = _alphabet(columns, choices, rows) if "choice" in columns else None
+    head = list(islice(rows, _HEAD))
+    _check_columns(columns, head, where)
+    every = chain(head, rows)
+    alphabet = _alphabet(columns, choices, every, where) if "choice" in columns else None
 
     def read(row: Row) -> Reading:
         yield _vote(row, columns, alphabet)
@@ -74,7 +80,18 @@ def _check(columns: Mapping[str, str], choices: Mapping[str, str]) -> None:
         raise DataError(f"--columns maps {', '.join(columns) or 'nothing'}; that is no vote.", do=do)
 
 
-def _alphabet(columns: Mapping[str, str], choices: Mapping[str, str], rows: Iterable[Row]) -> Alphabet | None:
+def _check_columns(columns: Mapping[str, str], head: list[Row], where: str) -> None:
+    """A column that none of the first rows has is a mistyping; one that some lack is theirs to be listed."""
+    known = sorted({name for row in head for name in row})
+    for column in columns.values():
+        if head and column not in known:
+            found = f"there is no column {column!r}{nearest(column, known)}."
+            raise DataError(found, where=where, do=f"The columns are: {', '.join(known)}.")
+
+
+def _alphabet(
+    columns: Mapping[str, str], choices: Mapping[str, str], rows: Iterable[Row], where: str
+) -> Alphabet | None:
     """The one alphabet of the column; None where the votes name models."""
     if choices:
         return Alphabet(**{choice: values.split("|") for choice, values in choices.items()})
@@ -90,22 +107,22 @@ def _alphabet(columns: Mapping[str, str], choices: Mapping[str, str], rows: Iter
         return None
     fitting = [pair for pair in _POSITIONS if seen and seen <= set(pair)]
     if len(fitting) != 1:
-        raise _no_alphabet(columns["choice"], seen, fitting, by_name)
+        raise _no_alphabet(columns["choice"], seen, fitting, by_name, where)
     first, second = fitting[0]
     words = {choice: [word for word, meant in _WORDS.items() if meant == choice] for choice in CHOICES[2:]}
     return Alphabet(first=[first], second=[second], **words)
 
 
-def _no_alphabet(column: str, seen: set[str], fitting: list[tuple[str, str]], by_name: int) -> DataError:
+def _no_alphabet(column: str, seen: set[str], fitting: list[tuple[str, str]], by_name: int, where: str) -> DataError:
     shown = ", ".join(sorted(seen)[:8]) + (" …" if len(seen) > 8 else "")
     do = "Say what they mean, e.g. --choices first=1,second=2,tie=0"
     if not seen:
-        return DataError(f"column {column!r} holds no choice.", do="Map the column that holds the votes.")
+        return DataError(f"column {column!r} holds no choice.", where=where, do="Map the column that holds the votes.")
     if fitting:
         names = " and ".join("/".join(pair) for pair in fitting)
-        return DataError(f"column {column!r} holds only {shown}, which fits {names}.", do=do)
+        return DataError(f"column {column!r} holds only {shown}, which fits {names}.", where=where, do=do)
     mixed = f"; {by_name} of them name a model" if by_name else ""
-    return DataError(f"column {column!r} mixes several alphabets: {shown}{mixed}.", do=do)
+    return DataError(f"column {column!r} is of no one alphabet: {shown}{mixed}.", where=where, do=do)
 
 
 def _names(row: Row, columns: Mapping[str, str]) -> list[str]:
