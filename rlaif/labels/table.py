@@ -1,7 +1,8 @@
 """Label files as an Arrow table: a million votes without a Python object each. DuckDB reads, checks and turns them.
 
 Every id is computed from the texts here, by the same bytes as `rlaif/identity.py`, so two different answers can never
-stand under one id; a row that is not what it should be is read again by `file.vote_of`, which says what is wrong.
+stand under one id; a file with a row that is not what it should be is read again by `file.read_votes`, which says
+what is wrong.
 Choices and probabilities are turned to the pair's x, the response whose id sorts first: the columns of VOTES are the
 same whichever side a source lists first.
 """
@@ -14,16 +15,16 @@ from typing import Any
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from rlaif.documents import no_such_file
-from rlaif.errors import DataError, Where
+from rlaif.errors import DataError
 from rlaif.identity import canonical_json
-from rlaif.labels.file import vote_of
+from rlaif.labels.file import read_votes
 from rlaif.labels.label import CHOICES, RATER_KINDS
-from rlaif.labels.rows import kind_of, read_raw
-from rlaif.labels.votes import Unfit
+from rlaif.labels.rows import kind_of
 
-MEMORY_LIMIT = "1GB"  # what DuckDB may hold before it goes to disk
+MEMORY_LIMIT = "800MB"  # what DuckDB may hold before it goes to disk
 VOTES = pa.schema(
     [
         ("pair_id", pa.string()),
@@ -68,11 +69,9 @@ _RUN = """
         '' AS source, tags
     FROM read_parquet({path})
 """
-_IDS = """
-    CREATE TEMP TABLE ids AS
-    WITH read AS (SELECT row_number() OVER () AS number, * FROM ({rows})),
-    prompts AS (
-        SELECT *, sha256('{{"prompt":' || same_json(to_json(prompt)::VARCHAR) || '}}') AS prompt_made FROM read
+_MADE = """
+    WITH prompts AS (
+        SELECT *, sha256('{{"prompt":' || same_json(to_json(prompt)::VARCHAR) || '}}') AS prompt_made FROM ({rows})
     ),
     responses AS (
         SELECT *,
@@ -81,40 +80,42 @@ _IDS = """
             sha256('{{"prompt":"' || prompt_made || '","response":' || same_json(to_json("second")::VARCHAR) || '}}')
                 AS second_made
         FROM prompts
+    ),
+    pairs AS (
+        SELECT *, first_made < second_made AS is_x_first,
+            sha256('{{"pair":["' || least(first_made, second_made) || '","' || greatest(first_made, second_made)
+                || '"],"prompt":"' || prompt_made || '"}}') AS pair_made
+        FROM responses
     )
-    SELECT * EXCLUDE (pair_id, prompt_id, first_id, second_id, prompt, "first", "second"),
-        first_made < second_made AS is_x_first,
-        sha256('{{"pair":["' || least(first_made, second_made) || '","' || greatest(first_made, second_made)
-            || '"],"prompt":"' || prompt_made || '"}}') AS pair_made,
-        length("first") AS first_length, length("second") AS second_length,
-        coalesce(
-            "first" <> "second" AND len(prompt) > 0 AND prompt[-1].role = 'user'
-            AND coalesce(prompt_id, prompt_made) = prompt_made AND coalesce(pair_id, pair_made) = pair_made
-            AND (
-                coalesce(first_id, first_made) = first_made AND coalesce(second_id, second_made) = second_made
-                OR NOT coalesce(is_order_known, false) AND first_id = second_made AND second_id = first_made
-            )
-            AND rater <> '' AND kind IN {kinds} AND (choice IS NULL) <> (probability IS NULL)
-            AND coalesce(choice, 'tie') IN {choices} AND coalesce(probability, 0) BETWEEN 0 AND 1,
-            false
-        ) AS is_sound
-    FROM responses
+"""
+_IS_SOUND = """
+    coalesce(
+        "first" <> "second" AND len(prompt) > 0 AND prompt[-1].role = 'user'
+        AND coalesce(prompt_id, prompt_made) = prompt_made AND coalesce(pair_id, pair_made) = pair_made
+        AND (
+            coalesce(first_id, first_made) = first_made AND coalesce(second_id, second_made) = second_made
+            OR NOT coalesce(is_order_known, false) AND first_id = second_made AND second_id = first_made
+        )
+        AND rater <> '' AND kind IN {kinds} AND (choice IS NULL) <> (probability IS NULL)
+        AND coalesce(choice, 'tie') IN {choices} AND coalesce(probability, 0) BETWEEN 0 AND 1,
+        false
+    )
 """
 _TURNED = """
-    SELECT pair_made AS pair_id, prompt_made AS prompt_id, coalesce(item, '') AS item, rater, kind,
+    SELECT {is_sound} AS is_sound,
+        pair_made AS pair_id, prompt_made AS prompt_id, coalesce(item, '') AS item, rater, kind,
         CASE WHEN choice IN ('first', 'second') THEN if((choice = 'first') = is_x_first, 'x', 'y') ELSE choice END
             AS choice_x,
         if(is_x_first, probability, 1 - probability) AS probability_x,
         strength, coalesce(is_order_known, false) AS is_order_known, is_x_first,
         coalesce(if(is_x_first, first_model, second_model), '') AS model_x,
         coalesce(if(is_x_first, second_model, first_model), '') AS model_y,
-        if(is_x_first, first_length, second_length) AS length_x,
-        if(is_x_first, second_length, first_length) AS length_y,
+        length(if(is_x_first, "first", "second")) AS length_x, length(if(is_x_first, "second", "first")) AS length_y,
         seconds, coalesce(tags, []) AS tags, coalesce(source, '') AS source
-    FROM ids ORDER BY number
+    FROM pairs
 """
 _MARKS = """
-    SELECT pair_made AS pair_id, prompt_made AS prompt_id, coalesce(item, '') AS item, rater,
+    SELECT is_sound, pair_made AS pair_id, prompt_made AS prompt_id, coalesce(item, '') AS item, rater,
         mark.principle AS principle,
         CASE WHEN mark.choice IN ('first', 'second') THEN if((mark.choice = 'first') = is_x_first, 'x', 'y')
             ELSE mark.choice END AS choice_x,
@@ -123,7 +124,7 @@ _MARKS = """
         if(is_x_first, mark.shown_first, 1 - mark.shown_second) AS shown_first_x,
         if(is_x_first, mark.shown_second, 1 - mark.shown_first) AS shown_second_x,
         mark.weight AS weight
-    FROM (SELECT *, unnest(marks) AS mark FROM ids) ORDER BY number
+    FROM (SELECT *, {is_sound} AS is_sound, unnest(marks) AS mark FROM pairs)
 """
 
 
@@ -133,7 +134,10 @@ def label_table(paths: Sequence[Path]) -> pa.Table:
 
 
 def mark_table(paths: Sequence[Path]) -> pa.Table:
-    """The marks of all votes, one a row, turned to x. `shown_first_x` is P(x is better) with x shown first."""
+    """The marks of all votes, one a row, turned to x. `shown_first_x` is P(x is better) with x shown first.
+
+    Votes without marks are not seen here, so not checked either: `label_table` does that.
+    """
     return pa.concat_tables([_query(path, _MARKS) for path in paths])
 
 
@@ -153,24 +157,21 @@ def _python_json(text: str) -> str:
 
 
 def _query(path: Path, query: str) -> pa.Table:
-    with database() as connection:
-        _make_ids(connection, path)
-        return connection.sql(query).to_arrow_table()
-
-
-def _make_ids(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
+    """The query's table without `is_sound`, once all rows are. Rows stay in the file's order."""
     rows, parameters = _rows_sql(path)
-    sql = _IDS.format(rows=rows, kinds=RATER_KINDS, choices=CHOICES)
+    is_sound = _IS_SOUND.format(kinds=RATER_KINDS, choices=CHOICES)
     try:
-        connection.execute(sql, parameters)
+        with database() as connection:
+            sql = _MADE.format(rows=rows) + query.format(is_sound=is_sound)
+            table: pa.Table = connection.sql(sql, params=parameters or None).to_arrow_table()
     except duckdb.Error as failure:
-        _explain(path, None)
+        _explain(path)
         found = f"the file cannot be read: {str(failure).splitlines()[0]}"
         raise DataError(found, where=str(path), do="Is it a label file? `rlaif labels import` makes one.") from failure
-    unsound = connection.execute("SELECT number FROM ids WHERE NOT is_sound ORDER BY number LIMIT 1").fetchone()
-    if unsound:
-        _explain(path, unsound[0])
-        raise AssertionError(f"{path}: row {unsound[0]} is unsound and passes the exact check")
+    if not pc.all(table["is_sound"], min_count=0).as_py():
+        _explain(path)
+        raise AssertionError(f"{path} has an unsound row that passes the exact check")
+    return table.drop_columns(["is_sound"])
 
 
 def _rows_sql(path: Path) -> tuple[str, dict[str, Any]]:
@@ -207,13 +208,8 @@ def _quoted(path: Path) -> str:
     return "'" + str(path).replace("'", "''") + "'"
 
 
-def _explain(path: Path, number: int | None) -> None:
-    """Raise the DataError of a wrong row: of the one with this number, or of the first there is."""
-    if path.is_dir():
-        return
-    for count, (where, row) in enumerate(read_raw(path), 1):
-        if number is not None and count != number:
-            continue
-        if isinstance(row, Unfit):
-            raise DataError(f"{row.reason}.", where=where, do="Each line of a label file is one JSON object.")
-        vote_of(row, Where(where.path, where.line))
+def _explain(path: Path) -> None:
+    """Raise the DataError of the first wrong row."""
+    if not path.is_dir():
+        for _ in read_votes(path):
+            pass

@@ -40,11 +40,11 @@ def _icai(group: Sequence[Found]) -> Row:
     annotators: dict[str, Row] = {}
     annotations: dict[str, Row] = {}
     for found in group:
-        name = _icai_id("rater", found.rater)
+        name = _icai_id("rater", found.kind, found.rater)  # a judge may have a person's name
         annotators[name] = {"name": found.rater, "description": f"rater {found.rater}", "type": found.kind}
         annotations[name] = _icai_annotation(named_choice(found))
         for mark in found.marks:
-            principle = _icai_id("principle", found.rater, mark.principle)
+            principle = _icai_id("principle", found.kind, found.rater, mark.principle)
             annotators[principle] = {"description": mark.principle, "type": "principle", "rater": found.rater}
             annotations[principle] = _icai_annotation(named_choice(mark))
     return {
@@ -64,7 +64,7 @@ def _icai_name(first: Found, annotators: list[str]) -> str:
 
 
 def _icai_id(*parts: str) -> str:
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:8]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
 def _icai_annotation(choice: Choice) -> Row:
