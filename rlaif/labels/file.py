@@ -23,6 +23,7 @@ from rlaif.pair_dataset import whole_file
 from rlaif.records import Message, Role
 
 _ROWS_PER_BATCH = 8192
+_SEE = "docs/labels.md has the fields of a label file; `rlaif labels import` makes one of other formats."
 MARKS = pa.list_(
     pa.struct(
         [
@@ -160,9 +161,9 @@ def vote_of(row: Mapping[str, Any], where: Where) -> Vote:
     except ValidationError as failure:
         first = failure.errors(include_url=False)[0]
         name = ".".join(str(part) for part in first["loc"]) or "the row"
-        raise DataError(f"`{name}`: {first['msg']}.", where=where, do="See docs/labels.md for the fields.") from failure
+        raise DataError(f"`{name}`: {first['msg']}.", where=where, do=_SEE) from failure
     except ValueError as fault:
-        raise DataError(f"{fault}.", where=where, do="See docs/labels.md for the fields.") from fault
+        raise DataError(f"{fault}.", where=where, do=_SEE) from fault
     if isinstance(vote, Unfit):
         raise DataError(f"{vote.reason}.", where=where, do="Correct or remove the row.")
     _check_ids(read, vote.label, vote.pair.prompt.id, where)

@@ -141,6 +141,16 @@ def mark_table(paths: Sequence[Path]) -> pa.Table:
     return pa.concat_tables([_query(path, _MARKS) for path in paths])
 
 
+def as_shown(table: pa.Table) -> pa.ChunkedArray:
+    """`choice_x` turned back to the order the answers were listed in: first, second, tie, both_bad, skipped, null.
+
+    Published agreement is that of this order: what two raters would agree on by chance depends on it.
+    """
+    named = pc.is_in(table["choice_x"], value_set=pa.array(["x", "y"]))
+    is_first = pc.equal(pc.equal(table["choice_x"], "x"), table["is_x_first"])
+    return pc.if_else(named, pc.if_else(is_first, "first", "second"), table["choice_x"])
+
+
 @contextmanager
 def database() -> Iterator[duckdb.DuckDBPyConnection]:
     """A DuckDB in memory that goes to disk beyond its limit, and spells JSON as our ids need it."""

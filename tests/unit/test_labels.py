@@ -1,5 +1,6 @@
 """Labels: the record, label files, the table, counts, a run's labels, and the commands."""
 
+import itertools
 import json
 import re
 from datetime import UTC, datetime
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from sklearn.metrics import cohen_kappa_score
 from typer.testing import CliRunner
 
 from rlaif.cli import labels as cli
@@ -16,7 +18,7 @@ from rlaif.labels.file import read_votes, row_of, write_votes
 from rlaif.labels.label import Label, Mark
 from rlaif.labels.sources import judge_vote, pairs_of, votes_of
 from rlaif.labels.summary import summarise
-from rlaif.labels.table import label_table, mark_table
+from rlaif.labels.table import as_shown, label_table, mark_table
 from rlaif.labels.votes import Found, Unfit, make_vote
 from rlaif.pair_dataset import write_labels
 from rlaif.records import LabelledPair, Message, PrincipleVerdict, Prompt, Response, ResponsePair
@@ -432,20 +434,26 @@ def test_published_files_are_read_whole(tmp_path):
 
 
 @needs_data
-def test_pandalms_majority_is_the_published_one_on_999_things(tmp_path):
-    """105 ties, 422 and 472, as its README counts them: no vote lost where two models gave the same answers."""
+def test_pandalms_majority_and_kappas_are_the_published_ones_on_999_things(tmp_path):
+    """105 ties, 422 and 472, as its README counts them, and the three kappas of its people in the order shown: no vote
+    is lost where two models gave the same answers."""
     call("import", DATA / "pandalm/testset-v1.json", "--output", tmp_path / "people.jsonl")
     texts = ["--texts", DATA / "pandalm/testset-v1.json"]
     call("import", DATA / "pandalm/gpt-3.5-turbo-testset-v1.json", *texts, "--output", tmp_path / "gpt.jsonl")
     alignment = align(*(label_table([tmp_path / f"{name}.jsonl"]) for name in ("people", "gpt")))
     assert (report(alignment)["matched"]["things"], report(alignment)["matched"]["pairs"]) == (999, 863)
-    said: dict[tuple, list] = {}
-    for row in alignment.votes.to_pylist():
-        if row["side"] == "left":
-            place = {"x": 1 if row["is_x_first"] else 2, "y": 2 if row["is_x_first"] else 1}.get(row["choice_x"], 0)
-            said.setdefault((row["pair_id"], row["item"]), []).append(place)
-    majority = [max(set(places), key=places.count) for places in said.values()]
-    assert [majority.count(place) for place in (0, 1, 2)] == [105, 422, 472]
+    said: dict[tuple, dict] = {}
+    for row, choice in zip(alignment.votes.to_pylist(), as_shown(alignment.votes).to_pylist(), strict=True):
+        said.setdefault((row["pair_id"], row["item"]), {})[row["rater"]] = choice
+    people = ["annotator1", "annotator2", "annotator3"]
+    majority = [max(people, key=lambda who: [votes[w] for w in people].count(votes[who])) for votes in said.values()]
+    choices = [votes[who] for votes, who in zip(said.values(), majority, strict=True)]
+    assert [choices.count(choice) for choice in ("tie", "first", "second")] == [105, 422, 472]
+    kappas = [
+        cohen_kappa_score([votes[a] for votes in said.values()], [votes[b] for votes in said.values()])
+        for a, b in itertools.combinations(people, 2)
+    ]
+    assert [round(kappa, 4) for kappa in kappas] == [0.8520, 0.8789, 0.8617]
 
 
 @needs_data

@@ -222,6 +222,23 @@ def test_principle_annotators_of_icai_are_marks_of_one_rater(tmp_path):
     )
 
 
+def test_argillas_older_and_flat_layouts_read_the_same(tmp_path):
+    texts = {"prompt": "Q", "response-1": "bad", "response-2": "good", "metadata": "{}"}
+    ranked = [{"value": "response-1", "rank": 2}, {"value": "response-2", "rank": 1}]
+    answers = {"user_id": ["u1", "u2"], "value": [json.dumps(ranked), "tie"], "status": ["submitted", "discarded"]}
+    listed = [{"user_id": "u1", "value": ranked, "status": "submitted"}, {"user_id": "u2", "value": None}]
+    flat = {"preference.responses": ["second"], "preference.responses.users": ["u1"],
+            "preference.responses.status": ["submitted"]}  # fmt: skip
+    rows = [
+        {**texts, "preference": answers, "preference-suggestion": None},
+        {**texts, "preference": listed, "preference-suggestion": None},
+        {**texts, **flat},
+    ]
+    for row in rows:
+        votes, imported, name = read_file(write_rows(tmp_path / "x.jsonl", [row]))
+        assert (name, [said(vote) for vote in votes]) == ("argilla", [("Q", "good", "bad", "u1")]), imported.left_out
+
+
 def test_icai_version_1_reads_the_same(tmp_path):
     (comparison,) = ICAI_V2["comparisons"]
     old = {key: value for key, value in comparison.items() if not key.startswith("response")}

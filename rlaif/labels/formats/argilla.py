@@ -19,9 +19,10 @@ Answers = dict[str, Any]  # by question
 
 
 def _read(row: Row) -> Reading:
-    metadata = parsed(row.get("metadata")) or {}
+    metadata = parsed(row.get("metadata"))
+    metadata = metadata if isinstance(metadata, Mapping) else {}
     fields = row["fields"] if isinstance(row.get("fields"), Mapping) else row
-    pair = pair_of(fields, metadata if isinstance(metadata, Mapping) else {})
+    pair = pair_of(fields, metadata)
     if isinstance(pair, Unfit):
         yield pair
         return
