@@ -84,6 +84,27 @@ def test_a_label_that_says_nothing_or_two_things_cannot_be_made(wrong):
         Label(**(right | wrong))
 
 
+def test_a_mark_is_turned_with_the_places_its_answers_were_shown_in():
+    """P(first) was 0.9 shown first and 0.7 shown second; so P(second) was 0.1 shown second and 0.3 shown first."""
+    mark = Mark(principle="p", probability=0.8, shown_first=0.9, shown_second=0.7, weight=2.0, strength=1.0)
+    turned = mark.swapped()
+    assert (turned.shown_first, turned.shown_second) == (pytest.approx(0.3), pytest.approx(0.1))
+    assert (turned.probability, turned.weight, turned.strength) == (pytest.approx(0.2), 2.0, 1.0)
+
+
+def test_the_table_turns_probabilities_and_marks_to_x(tmp_path):
+    mark = Mark(principle="p", probability=0.8, shown_first=0.9, shown_second=0.7)
+    shown = {"kind": "judge", "is_order_known": True, "probability": 0.8, "marks": (mark,)}
+    path = labels(tmp_path, vote(**shown), vote("bad", "good", **shown))
+    table, marked = label_table([path]).to_pylist(), mark_table([path]).to_pylist()
+    for row, of_mark in zip(table, marked, strict=True):
+        expected = (0.8, 0.9, 0.7) if row["is_x_first"] else (0.2, 0.3, 0.1)
+        found_numbers = (row["probability_x"], of_mark["shown_first_x"], of_mark["shown_second_x"])
+        assert found_numbers == pytest.approx(expected)
+        assert of_mark["probability_x"] == pytest.approx(row["probability_x"])
+    assert {row["is_x_first"] for row in table} == {True, False}
+
+
 @pytest.mark.parametrize(
     ("texts", "more", "reason"),
     [
@@ -141,6 +162,8 @@ def test_a_row_may_be_written_by_hand_without_ids(tmp_path):
     [
         ({"second": "worse"}, "Another text stands under this id."),
         ({"pair_id": "0" * 64}, "`pair_id` is 000000000000…, but the texts of this row have"),
+        ({"prompt_id": "0" * 64}, "`prompt_id` is 000000000000…"),
+        ({"first_id": "0" * 64}, "`first_id` is 000000000000…"),
         ({"choice": "left"}, "`choice`: Input should be 'first', 'second'"),
         ({"choice": None}, "a verdict is a choice or a probability"),
         ({"probability": 0.7}, "a verdict is a choice or a probability"),
