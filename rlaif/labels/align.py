@@ -22,6 +22,7 @@ from rlaif.labels.table import database
 Side = Literal["left", "right"]
 SIDES: tuple[Side, Side] = ("left", "right")
 LISTED = 20  # of each list in a report; the tables have all
+_BYTES_PER_LABEL = 450  # what the steps between hold at once, measured at a million pairs
 
 # One row for each rater and thing voted on, with how many votes and how many different ones it was. A null `unit` is a
 # rater's only vote on a pair: it answers every item.
@@ -80,7 +81,7 @@ class Alignment:
 
 def align(left: pa.Table, right: pa.Table) -> Alignment:
     """Put two tables of VOTES side by side."""
-    with database() as connection:
+    with database(_BYTES_PER_LABEL * (left.num_rows + right.num_rows)) as connection:
         for side, table in (("left", left), ("right", right)):
             connection.register(f"{side}_source", table)
             connection.execute(_UNITS.format(side=side))
@@ -92,12 +93,16 @@ def align(left: pa.Table, right: pa.Table) -> Alignment:
             parts = [query.format(side=a, other=b, **more) for a, b in (("left", "right"), ("right", "left"))]
             return connection.sql(f"{' UNION ALL '.join(parts)} ORDER BY {order}").to_arrow_table()
 
+        repeated = {
+            "duplicates": both(_REPEATED, "side, pair_id, item, rater", which="votes > 1 AND verdicts = 1"),
+            "contradictions": both(_REPEATED, "side, pair_id, item, rater", which="verdicts > 1"),
+        }
+        connection.execute("DROP TABLE left_votes; DROP TABLE right_votes; DROP TABLE things")
         found = Alignment(
             votes=both(_ALIGNED, "pair_id, item, side, rater"),
             unmatched=both(_UNMATCHED, "side, pair_id, item"),
-            duplicates=both(_REPEATED, "side, pair_id, item, rater", which="votes > 1 AND verdicts = 1"),
-            contradictions=both(_REPEATED, "side, pair_id, item, rater", which="verdicts > 1"),
             counts={},
+            **repeated,
         )
         for side in SIDES:
             (row,) = connection.sql(_COUNTS.format(side=side)).to_arrow_table().to_pylist()

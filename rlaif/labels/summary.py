@@ -46,7 +46,7 @@ _REPEATED = """
 
 def summarise(table: pa.Table) -> dict[str, Any]:
     """The counts of a table of VOTES. `duplicates` and `contradictions` count things voted on, not votes."""
-    with database() as connection:
+    with database(4 * table.nbytes) as connection:
         connection.register("votes", table)
         found = {**_row(connection, _TOTALS), **_row(connection, _REPEATED)}
         for name, query in _BY.items():

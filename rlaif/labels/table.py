@@ -8,6 +8,7 @@ same whichever side a source lists first.
 """
 
 import json
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,7 +25,7 @@ from rlaif.labels.file import read_votes
 from rlaif.labels.label import CHOICES, RATER_KINDS
 from rlaif.labels.rows import kind_of
 
-MEMORY_LIMIT = "800MB"  # what DuckDB may hold before it goes to disk
+_LEAST_MEMORY = 800_000_000  # bytes DuckDB may hold before it goes to disk; larger inputs get more
 VOTES = pa.schema(
     [
         ("pair_id", pa.string()),
@@ -152,10 +153,15 @@ def as_shown(table: pa.Table) -> pa.ChunkedArray:
 
 
 @contextmanager
-def database() -> Iterator[duckdb.DuckDBPyConnection]:
-    """A DuckDB in memory that goes to disk beyond its limit, and spells JSON as our ids need it."""
-    with duckdb.connect(config={"memory_limit": MEMORY_LIMIT, "preserve_insertion_order": True}) as connection:
-        connection.execute("SET enable_progress_bar = false")
+def database(num_bytes: int = 0) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A DuckDB in memory for inputs of so many bytes, that spells JSON as our ids need it. It keeps rows in order, and
+    puts what it need not hold into the temporary folder."""
+    limit = f"{max(_LEAST_MEMORY, num_bytes) // 1_000_000}MB"
+    with (
+        tempfile.TemporaryDirectory(prefix="rlaif-labels-") as overflow,
+        duckdb.connect(config={"memory_limit": limit, "temp_directory": overflow}) as connection,
+    ):
+        connection.execute("SET enable_progress_bar = false; SET preserve_insertion_order = true")
         connection.create_function("python_json", _python_json, ["VARCHAR"], "VARCHAR")
         connection.execute(r"CREATE MACRO same_json(t) AS CASE WHEN contains(t, '\u00') THEN python_json(t) ELSE t END")
         yield connection
@@ -171,7 +177,7 @@ def _query(path: Path, query: str) -> pa.Table:
     rows, parameters = _rows_sql(path)
     is_sound = _IS_SOUND.format(kinds=RATER_KINDS, choices=CHOICES)
     try:
-        with database() as connection:
+        with database(_size(path)) as connection:
             sql = _MADE.format(rows=rows) + query.format(is_sound=is_sound)
             table: pa.Table = connection.sql(sql, params=parameters or None).to_arrow_table()
     except duckdb.Error as failure:
@@ -182,6 +188,11 @@ def _query(path: Path, query: str) -> pa.Table:
         _explain(path)
         raise AssertionError(f"{path} has an unsound row that passes the exact check")
     return table.drop_columns(["is_sound"])
+
+
+def _size(path: Path) -> int:
+    file = path / "labels.parquet" if path.is_dir() else path
+    return file.stat().st_size
 
 
 def _rows_sql(path: Path) -> tuple[str, dict[str, Any]]:
