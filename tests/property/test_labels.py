@@ -1,5 +1,6 @@
 """Labels, for any content: round trips through our files and other tools' formats, ids, the order-free alignment."""
 
+import contextlib
 import json
 import math
 import random
@@ -11,15 +12,18 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from rlaif.errors import DataError
 from rlaif.labels.align import align, report
 from rlaif.labels.exporting import export_votes
 from rlaif.labels.exports import EXPORTS
 from rlaif.labels.file import read_votes, write_votes
+from rlaif.labels.formats import FORMATS
 from rlaif.labels.label import Label, Mark, Vote
 from rlaif.labels.table import label_table, mark_table
 from rlaif.labels.votes import Found, found_of, make_vote, swapped_found
 from rlaif.records import Message
-from tests.labels_kit import found, names, read_file, votes
+from tests.labels_kit import found, names, read_file, votes, write_rows
+from tests.unit.test_labels_formats import CASES
 
 slow = settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 few = settings(slow, max_examples=12)  # each example opens several databases
@@ -157,6 +161,28 @@ def test_trl_rows_lose_nothing_of_a_decided_label(folder, given_votes):
     exported = export_votes(decided, folder / "decided.jsonl", EXPORTS["trl"])
     assert exported.left_out == Counter()
     assert set(exported.lost) <= {"source"}  # an empty one reads as the file's name
+
+
+# --- rows of any shape
+
+cells = st.recursive(
+    st.none() | st.booleans() | st.integers(-3, 3) | st.floats(allow_nan=False) | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["role", "content", "text"]), inner),
+    max_leaves=4,
+)
+known = st.sampled_from([one for one in FORMATS if not one.look_up])
+
+
+@slow
+@given(known, st.data())
+def test_a_row_of_any_shape_is_a_label_or_listed_or_of_another_alphabet(folder, one, data):
+    rows = [CASES[one.name][0]] if one.name in CASES else []
+    for row in [*rows, dict.fromkeys(one.keys)]:
+        changed = {key: data.draw(cells) if data.draw(st.booleans()) else value for key, value in row.items()}
+        path = write_rows(folder / "any.jsonl", [changed])
+        with contextlib.suppress(DataError):  # of another alphabet
+            votes_, imported, _ = read_file(path, format=one.name)
+            assert (imported.num_rows, imported.num_votes) == (1, len(votes_) + len(imported.left_out))
 
 
 # --- alignment
