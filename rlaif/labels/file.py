@@ -19,10 +19,9 @@ from rlaif.identity import canonical_json
 from rlaif.labels.label import Choice, Label, Mark, RaterKind, Vote
 from rlaif.labels.rows import kind_of, read_raw
 from rlaif.labels.votes import Found, Unfit, found_of, make_vote
-from rlaif.pair_dataset import whole_file
+from rlaif.pair_dataset import ParquetRows, whole_file
 from rlaif.records import Message, Role
 
-_ROWS_PER_BATCH = 8192
 _SEE = "docs/labels.md has the fields of a label file; `rlaif labels import` makes one of other formats."
 MARKS = pa.list_(
     pa.struct(
@@ -219,14 +218,8 @@ def _write_lines(path: Path, votes: Iterable[Vote]) -> int:
 
 
 def _write_parquet(path: Path, votes: Iterable[Vote]) -> int:
-    import pyarrow.parquet as pq
-
-    count, batch = 0, []
-    with pq.ParquetWriter(path, LABELS, compression="zstd") as writer:
-        for vote in votes:
-            batch.append(row_of(vote))
-            if len(batch) == _ROWS_PER_BATCH:
-                writer.write_table(pa.Table.from_pylist(batch, schema=LABELS))
-                count, batch = count + len(batch), []
-        writer.write_table(pa.Table.from_pylist(batch, schema=LABELS))
-    return count + len(batch)
+    rows = ParquetRows(path, LABELS)
+    for vote in votes:
+        rows.add(row_of(vote))
+    rows.close()
+    return rows.num_rows

@@ -20,7 +20,7 @@ from rlaif.labels.sources import judge_vote, pairs_of, votes_of
 from rlaif.labels.summary import summarise
 from rlaif.labels.table import as_shown, label_table, mark_table
 from rlaif.labels.votes import Found, Unfit, make_vote
-from rlaif.pair_dataset import write_labels
+from rlaif.pair_dataset import LabelWriter
 from rlaif.records import LabelledPair, Message, PrincipleVerdict, Prompt, Response, ResponsePair
 from tests.labels_kit import write_rows
 
@@ -290,13 +290,10 @@ def run_folder(tmp_path):
     other = Prompt(messages=(Message("user", "R"),))
     u, v = sorted((response(other.id, text) for text in ("good", "bad")), key=lambda r: r.id)
     folder = tmp_path / "runs" / "mine"
-    write_labels(
-        folder / "labels.parquet",
-        [
-            LabelledPair(ResponsePair(prompt, x, y), verdicts, 0.8, {}),
-            LabelledPair(ResponsePair(other, u, v), (), None, {}),
-        ],
-    )
+    writer = LabelWriter(folder / "labels.parquet")
+    writer.add([LabelledPair(ResponsePair(prompt, x, y), verdicts, 0.8, {})])
+    writer.add([LabelledPair(ResponsePair(other, u, v), (), None, {})])
+    writer.finish()
     (folder / "run.json").write_text(json.dumps({"judge": {"name": "tiny-judge"}}))
     return folder
 
