@@ -11,7 +11,7 @@ FIND_PYTHON = for python in $(PYTHON) python3.11 python3.12 python3.13 python3; 
 PYTEST = $(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
 
 # One target bench-NAME each.
-BENCHMARKS := prefix run statistics store tournaments
+BENCHMARKS := labels prefix run statistics store tournaments
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-run quickstart test test-fast check fmt bench $(BENCHMARKS:%=bench-%) tiny-models docs clean
@@ -59,6 +59,9 @@ bench-statistics: setup ## everything a comparison computes, on 1,000 and 100,00
 
 bench-store: setup ## what the store costs at 100 thousand, 1 million and 10 million judgments
 	$(BIN)/python -m benchmarks.store_scale
+
+bench-labels: setup ## reading, counting and aligning a million labelled pairs
+	$(BIN)/python -m benchmarks.labels
 
 bench-tournaments: setup ## how near fewer comparisons of n answers come to all of them, on simulated judges
 	$(BIN)/python -m benchmarks.tournaments
