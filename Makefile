@@ -11,10 +11,10 @@ FIND_PYTHON = for python in $(PYTHON) python3.11 python3.12 python3.13 python3; 
 PYTEST = $(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
 
 # One target bench-NAME each.
-BENCHMARKS := prefix store
+BENCHMARKS := labels prefix run statistics store tournaments
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-run quickstart test test-fast check fmt bench bench-prefix bench-store tiny-models docs clean
+.PHONY: help setup setup-run quickstart test test-fast check fmt bench $(BENCHMARKS:%=bench-%) tiny-models docs clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -51,8 +51,20 @@ bench: $(BENCHMARKS:%=bench-%) ## every benchmark, one after the other
 bench-prefix: setup ## prompt tokens computed over those of the requests' prefix tree
 	$(BIN)/python -m benchmarks.prefix_tokens
 
+bench-run: setup ## what plan and generate cost, models aside, at 100 thousand, 1 million and 10 million judgments
+	$(BIN)/python -m benchmarks.run_scale
+
+bench-statistics: setup ## everything a comparison computes, on 1,000 and 100,000 labelled pairs
+	$(BIN)/python -m benchmarks.label_statistics
+
 bench-store: setup ## what the store costs at 100 thousand, 1 million and 10 million judgments
 	$(BIN)/python -m benchmarks.store_scale
+
+bench-labels: setup ## reading, counting and aligning a million labelled pairs
+	$(BIN)/python -m benchmarks.labels
+
+bench-tournaments: setup ## how near fewer comparisons of n answers come to all of them, on simulated judges
+	$(BIN)/python -m benchmarks.tournaments
 
 tiny-models: setup ## train the bundled tiny models anew (hours on two cores)
 	$(BIN)/python -m rlaif.train.tiny all

@@ -8,11 +8,12 @@ import json
 from typing import Any
 
 _SEED_BITS = 63  # every engine takes a non-negative signed 64-bit seed
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
 def canonical_json(value: Any) -> str:
     """JSON with sorted keys, no white space, Unicode as it is; NaN and infinities are refused (ValueError)."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return _ENCODER.encode(value)
 
 
 def digest(value: Any) -> str:

@@ -1,12 +1,13 @@
 """A run's preference data as files: the dataset (Parquet, with its card), the same as JSONL, and every label.
 
 The columns `prompt`, `chosen` and `rejected` are conversations, as TRL and `datasets` read them; the rest says what
-each label is worth. Files are written beside their place and moved there whole, so a reader never meets half of one.
-Equal pairs give equal bytes.
+each label is worth. Rows are added bit by bit; files are written beside their place and moved there whole when they are
+finished, so a reader never meets half of one. Equal pairs give equal bytes, however they were added.
 """
 
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from rlaif.identity import canonical_json
 from rlaif.records import LabelledPair, Message, Pair, PrincipleVerdict
 
 _ROWS_PER_FILE = 500_000
+_ROWS_PER_GROUP = 10_000
 _MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
 _PRINCIPLES = pa.list_(
     pa.struct(
@@ -129,33 +131,88 @@ def _principles(verdicts: Iterable[PrincipleVerdict], shares: Any) -> list[dict[
     return rows
 
 
-def write_dataset(folder: Path, pairs: Sequence[Pair], card: str) -> None:
-    """Write `folder` anew: Parquet files that `datasets.load_dataset(folder)` reads, and the card as README.md."""
-    fresh = _beside(folder)
-    fresh.mkdir(parents=True)
-    files = max(1, -(-len(pairs) // _ROWS_PER_FILE))
-    for number in range(files):
-        part = pairs[number * _ROWS_PER_FILE : (number + 1) * _ROWS_PER_FILE]
-        table = pa.Table.from_pylist([pair_row(pair) for pair in part], schema=PAIR_SCHEMA)
-        pq.write_table(table, fresh / f"train-{number:05d}-of-{files:05d}.parquet")
-    (fresh / "README.md").write_text(card, encoding="utf-8")
-    _move(fresh, folder)
+class ParquetRows:
+    """A Parquet file that grows by rows, in groups of the same size however they arrive."""
+
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        self.path, self.num_rows = path, 0
+        self._schema = schema
+        self._file = pq.ParquetWriter(path, schema)
+        self._waiting: list[dict[str, Any]] = []
+
+    def add(self, row: dict[str, Any]) -> None:
+        self.num_rows += 1
+        self._waiting.append(row)
+        if len(self._waiting) == _ROWS_PER_GROUP:
+            self._flush()
+
+    def _flush(self) -> None:
+        self._file.write_table(pa.Table.from_pylist(self._waiting, schema=self._schema))
+        self._waiting.clear()
+
+    def close(self) -> None:
+        if self._waiting:
+            self._flush()
+        self._file.close()
 
 
-def write_pairs_jsonl(path: Path, pairs: Iterable[Pair]) -> None:
-    """The same rows, one JSON object a line."""
-    fresh = _beside(path)
-    with fresh.open("w", encoding="utf-8") as stream, jsonlines.Writer(stream, dumps=canonical_json) as lines:
+class DatasetWriter:
+    """`folder` anew: Parquet files that `datasets.load_dataset(folder)` reads, and the card as README.md."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._fresh = folder, _beside(folder)
+        self._fresh.mkdir()
+        self._files = [self._next_file(0)]
+
+    def _next_file(self, number: int) -> ParquetRows:
+        return ParquetRows(self._fresh / f"train-{number:05d}.parquet", PAIR_SCHEMA)
+
+    def add(self, pairs: Iterable[Pair]) -> None:
         for pair in pairs:
-            lines.write(pair_row(pair))
-    _move(fresh, path)
+            if self._files[-1].num_rows == _ROWS_PER_FILE:
+                self._files[-1].close()
+                self._files.append(self._next_file(len(self._files)))
+            self._files[-1].add(pair_row(pair))
+
+    def finish(self, card: str) -> None:
+        self._files[-1].close()
+        for file in self._files:
+            file.path.rename(file.path.with_name(f"{file.path.stem}-of-{len(self._files):05d}.parquet"))
+        (self._fresh / "README.md").write_text(card, encoding="utf-8")
+        _move(self._fresh, self._folder)
 
 
-def write_labels(path: Path, labels: Sequence[LabelledPair]) -> None:
+class JsonlWriter:
+    """The rows of the dataset in one file, one JSON object a line."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._fresh = path, _beside(path)
+        self._stream = self._fresh.open("w", encoding="utf-8")
+        self._lines = jsonlines.Writer(self._stream, dumps=canonical_json)
+
+    def add(self, pairs: Iterable[Pair]) -> None:
+        for pair in pairs:
+            self._lines.write(pair_row(pair))
+
+    def finish(self) -> None:
+        self._stream.close()
+        _move(self._fresh, self._path)
+
+
+class LabelWriter:
     """Every judged pair with its label, in one Parquet file."""
-    fresh = _beside(path)
-    pq.write_table(pa.Table.from_pylist([label_row(label) for label in labels], schema=LABEL_SCHEMA), fresh)
-    _move(fresh, path)
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._rows = ParquetRows(_beside(path), LABEL_SCHEMA)
+
+    def add(self, labels: Iterable[LabelledPair]) -> None:
+        for label in labels:
+            self._rows.add(label_row(label))
+
+    def finish(self) -> None:
+        self._rows.close()
+        _move(self._rows.path, self._path)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -165,10 +222,22 @@ def write_text(path: Path, text: str) -> None:
     _move(fresh, path)
 
 
-def read_rows(path: Path) -> Iterator[dict[str, Any]]:
-    """The rows of one Parquet file, as they were written."""
-    for batch in pq.ParquetFile(path).iter_batches():
+def read_rows(path: Path, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
+    """The rows of one Parquet file as they were written, all columns or some."""
+    for batch in pq.ParquetFile(path).iter_batches(columns=columns):
         yield from batch.to_pylist()
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """A fresh path to write to; the file takes `path`'s place when the block ends well, and not otherwise."""
+    fresh = _beside(path)
+    try:
+        yield fresh
+    except BaseException:
+        fresh.unlink(missing_ok=True)
+        raise
+    _move(fresh, path)
 
 
 def _beside(path: Path) -> Path:

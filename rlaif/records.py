@@ -1,8 +1,8 @@
 """What passes between the stages: frozen records with named fields and content-derived ids.
 
-An id names what the thing *is*. Left out on purpose: a prompt's tags and source, a response's policy (renamed models
-change nothing), anything about the run. What a stored result depends on (its key) is decided where the request is
-made, in `rlaif/feedback/keys.py`.
+An id names what the thing *is*. Left out on purpose: a prompt's tags, source and reference, a response's policy
+(renamed models change nothing), anything about the run. What a stored result depends on (its key) is decided where the
+request is made, in `rlaif/feedback/keys.py`.
 """
 
 from collections.abc import Mapping
@@ -29,12 +29,16 @@ class Message:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prompt:
-    """A conversation that ends with the user's turn. `tags` choose principles; `source` says where it came from."""
+    """A conversation that ends with the user's turn. `tags` choose principles; `source` says where it came from.
+
+    `reference` is what checks compare answers with. No model sees it, so it is no part of the id.
+    """
 
     messages: tuple[Message, ...]
     tags: frozenset[str] = frozenset()
     source: str = ""
     name: str = ""
+    reference: str | None = None
     id: str = field(init=False)
 
     def __post_init__(self) -> None:

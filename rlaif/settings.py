@@ -5,14 +5,33 @@ Each field says what it means, its unit and a usual range. Unknown keys are refu
 model is loaded. Secrets are never settings: `api_key_env` names the environment variable that holds one.
 """
 
-from typing import Annotated, Literal
+import math
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, field_validator, model_validator
 
 EngineKind = Literal["vllm", "http", "transformers", "scripted"]
 PositiveInt = Annotated[int, Field(ge=1)]
 Price = Annotated[float, Field(ge=0.0)]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
+
+
+def _json_scalar(value: Any) -> bool | int | float | str:
+    """A value as JSON has it, of one piece and unchanged: it goes to a server, and into the keys of results."""
+    if not isinstance(value, bool | int | float | str) or (isinstance(value, float) and not math.isfinite(value)):
+        raise ValueError("give true, false, a finite number or a text")
+    return value
+
+
+JsonScalar = Annotated[bool | int | float | str, PlainValidator(_json_scalar)]
+
+# What a chat template is given with every request, and how transformers is told to give it.
+_ENGINES_OWN = {
+    *("messages", "conversation", "chat_template", "add_generation_prompt", "continue_final_message", "tools"),
+    *("documents", "tokenize", "padding", "truncation", "max_length", "return_tensors", "return_dict"),
+    *("return_assistant_tokens_mask", "tokenizer_kwargs"),
+}
 
 
 class Strict(BaseModel):
@@ -28,7 +47,8 @@ class PromptSource(Strict):
     limit: PositiveInt | None = Field(None, description="Take the first N prompts only. Usual: all.")
     columns: dict[str, str] = Field(
         default_factory=dict,
-        description="Which column holds what, e.g. {prompt: question}; keys: prompt, messages, tags, id, source.",
+        description="Which column holds what, e.g. {prompt: question}; keys: prompt, messages, tags, id, source, "
+        "reference.",
     )
     split: str = Field("train", description="Split of a Hugging Face dataset.")
     config: str | None = Field(None, description="Configuration name of a Hugging Face dataset.")
@@ -67,6 +87,10 @@ class EngineSettings(Strict):
     trust_remote_code: bool = Field(
         False, description="Run Python code shipped with the model. Off unless you trust its author."
     )
+    chat_template_kwargs: dict[str, JsonScalar] = Field(
+        default_factory=dict,
+        description="Given to the model's chat template, e.g. {enable_thinking: false}; see the model's own page.",
+    )
     revision: str | None = Field(None, description="Branch, tag or commit of a hub model.")
     base_urls: tuple[str, ...] = Field((), description="http: servers, e.g. http://127.0.0.1:8000/v1.")
     api_key_env: str | None = Field(None, description="http: name of the environment variable that holds the key.")
@@ -74,6 +98,14 @@ class EngineSettings(Strict):
     timeout_s: float = Field(300.0, gt=0, description="http: seconds before a request is tried elsewhere.")
     retries: int = Field(4, ge=0, description="http: further tries after a connection error, 429 or 5xx.")
     batch_size: PositiveInt = Field(32, description="transformers: sequences per forward pass.")
+
+    @field_validator("chat_template_kwargs")
+    @classmethod
+    def _are_the_templates_own(cls, kwargs: dict[str, JsonScalar]) -> dict[str, JsonScalar]:
+        taken = sorted(kwargs.keys() & _ENGINES_OWN)
+        if taken:
+            raise ValueError(f"{', '.join(taken)} cannot be set here: the engine gives it to the chat template itself")
+        return kwargs
 
     @model_validator(mode="after")
     def _servers_belong_to_http(self) -> "EngineSettings":
@@ -121,8 +153,18 @@ class JudgeSettings(Strict):
 class PairSettings(Strict):
     """Which comparisons become pairs of the dataset. Changing any of these asks no model anything."""
 
-    rule: Literal["best_worst", "all"] = Field(
-        "best_worst", description="One pair per prompt, or every pair of answers."
+    rule: Literal["best_worst", "best_random", "adjacent", "all"] = Field(
+        "best_worst",
+        description="Strongest against weakest answer, or against a drawn one; each against the next weaker one; or "
+        "every pair of answers.",
+    )
+    rank_by: Literal["mean_log_odds", "bradley_terry"] = Field(
+        "mean_log_odds",
+        description="How strong an answer is: the mean over its comparisons, or a Bradley-Terry fit, which is fair "
+        "also where answers met different opponents.",
+    )
+    max_pairs_per_prompt: PositiveInt | None = Field(
+        None, description="At most so many pairs of one prompt, those with the largest margins. Usual: null, all."
     )
     probability_floor: float = Field(
         0.01,
@@ -148,7 +190,18 @@ class Settings(Strict):
     engine: EngineSettings = Field(default_factory=lambda: EngineSettings(), description="What runs the models.")
     pairs: PairSettings = Field(default_factory=lambda: PairSettings())
     output: str = Field("outputs", description="Folder of the store and the runs.")
+    store: str | None = Field(
+        None,
+        description="Folder or URL of a store elsewhere, to share with other projects or machines, e.g."
+        " s3://bucket/rlaif. Default: store in the output folder.",
+    )
     max_no_verdict_share: Share = Field(
         0.05,
         description="End with an error when a larger share of judgments has no verdict. Usual: 0.01 to 0.1.",
     )
+
+    def store_place(self, base: Path) -> Path | str:
+        """Where the results lie: a URL as it is written, or a folder. `base` is the folder of the settings file."""
+        if self.store is not None and "://" in self.store:
+            return self.store
+        return base / self.output / "store" if self.store is None else base / self.store

@@ -14,12 +14,15 @@ from typing import Any
 import yaml
 
 from rlaif.bundled import project_file
+from rlaif.documents.document import read_text
 from rlaif.errors import TemplateError, Where, nearest
 from rlaif.identity import digest
 from rlaif.records import Message
 
 _VARIABLE = re.compile(r"\{\{\s*([a-z_]+)\s*\}\}")
 _TAG = re.compile(r"</?([a-z_]+)>")
+_GAP = r"[\s\u200b-\u200f\u2060\ufeff]*"  # white space, seen or not
+_TURN = re.compile(r"(?<=[\n\r\u2028\u2029])(?=[ \t]*(?:system|user|assistant):)", re.IGNORECASE)
 _HEAD_KEYS = ("name", "purpose", "variables", "choices")
 
 
@@ -40,7 +43,7 @@ class Template:
     @cached_property
     def _tags(self) -> re.Pattern[str] | None:
         names = sorted(set(_TAG.findall(self.body)))
-        return re.compile(rf"<(?=\s*/?\s*(?:{'|'.join(names)})\b)", re.IGNORECASE) if names else None
+        return re.compile(rf"<(?={_GAP}/?{_GAP}(?:{'|'.join(names)})\b)", re.IGNORECASE) if names else None
 
     def render(self, **values: str) -> str:
         """The body with every variable replaced once. Raises TemplateError unless exactly the declared are given."""
@@ -80,7 +83,8 @@ def dump_template(template: Template) -> str:
 
 def _split(path: Path) -> tuple[dict[str, Any], str]:
     """The head between the two `---` lines, checked, and the body below it."""
-    _, mark, rest = path.read_text(encoding="utf-8").partition("---\n")
+    text = read_text(path, TemplateError).replace("\r\n", "\n").replace("\r", "\n")
+    _, mark, rest = text.partition("---\n")
     head_text, end, body = rest.partition("\n---\n")
     try:
         head = yaml.safe_load(head_text) if mark and end else None
@@ -103,13 +107,17 @@ def _split(path: Path) -> tuple[dict[str, Any], str]:
     return head, body
 
 
-def _find(name: str, base: Path | None) -> Path:
-    """The file of a template: as a path if it ends in .txt, else the project's own before the shipped one."""
+def template_places(name: str, *, base: Path | None = None) -> list[Path]:
+    """Where a template is looked for, in this order: a path if it ends in .txt, else the project's own before the
+    shipped one."""
     if name.endswith(".txt"):
-        candidates = [(base or Path()) / name]
-    else:
-        relative = f"prompts/templates/{name}.txt"
-        candidates = [(base or Path()) / relative, project_file(relative)]
+        return [(base or Path()) / name]
+    relative = f"prompts/templates/{name}.txt"
+    return [(base or Path()) / relative, project_file(relative)]
+
+
+def _find(name: str, base: Path | None) -> Path:
+    candidates = template_places(name, base=base)
     for path in candidates:
         if path.is_file():
             return path
@@ -121,5 +129,8 @@ def _find(name: str, base: Path | None) -> Path:
 
 
 def render_conversation(messages: tuple[Message, ...]) -> str:
-    """A conversation as a judge reads it: `User: …`, `Assistant: …`, a blank line between turns."""
-    return "\n\n".join(f"{message.role.capitalize()}: {message.content}" for message in messages)
+    """A conversation as a judge reads it: `User: …`, `Assistant: …`, a blank line between turns.
+
+    A line inside a message that would read as a turn of its own is quoted: `> Assistant: …`.
+    """
+    return "\n\n".join(f"{message.role.capitalize()}: {_TURN.sub('> ', message.content)}" for message in messages)

@@ -9,11 +9,15 @@ from rlaif.engines.scripted import Faults, Rule, ScriptedEngine, prefer, scripte
 from rlaif.feedback.ask import Model
 from rlaif.feedback.budget import Budget
 from rlaif.feedback.cost import Rates
-from rlaif.feedback.generate import Models, RunResult, Templates, generate
+from rlaif.feedback.generate import RunResult, ask_models, gather, generate
 from rlaif.feedback.plan import plan_feedback
 from rlaif.feedback.plan_record import Plan
 from rlaif.feedback.previous import Previous
 from rlaif.feedback.progress import Quiet
+from rlaif.feedback.road import Models, Templates
+from rlaif.feedback.road import Road as RunRoad
+from rlaif.feedback.run import write_run
+from rlaif.prompt_sets import PromptSet
 from rlaif.records import Message, Prompt
 from rlaif.settings import JudgeSettings, PairSettings, PolicySettings, PromptSource, SamplingSettings, Settings
 from rlaif.store import Store
@@ -70,48 +74,49 @@ class Road:
     budget: Budget | None = None
     templates: Templates = field(default_factory=lambda: shipped_templates())
     previous: Previous | None = None
-    rates: Rates = field(default_factory=lambda: Rates(per_call_s={}, loading_s={}))
+    rates: Rates = field(default_factory=lambda: Rates(by_stage={}, loading_s={}))
     asked: dict[str, list] = field(default_factory=dict)
 
     def run(self, wanted: Settings, principles: Constitution, asked_prompts: tuple[Prompt, ...]) -> RunResult:
         self.asked = {}
-        models = self._models(wanted)
+        road = self.road(wanted, principles)
         with Store(self.store) as store:
-            result = generate(
-                wanted,
-                principles,
-                asked_prompts,
-                models=models,
-                templates=self.templates,
-                store=store,
-                progress=Quiet(),
-                budget=self.budget,
-            )
-        self.previous = self._finished(wanted, principles, models, result)
+            result = generate(road, asked_prompts, store=store, progress=Quiet(), budget=self.budget)
+        self.previous = self._finished(road, result)
         return result
+
+    def write(
+        self, folder: Path, wanted: Settings, principles: Constitution, asked_prompts: tuple[Prompt, ...]
+    ) -> RunResult:
+        """The same, and the run's folder."""
+        self.asked = {}
+        road = self.road(wanted, principles)
+        with Store(self.store) as store:
+            blocks = ask_models(road, asked_prompts, store=store, progress=Quiet(), budget=self.budget)
+            write_run(folder, blocks, road, PromptSet(asked_prompts, ()))
+            result = gather(blocks)
+        self.previous = self._finished(road, result)
+        return result
+
+    def road(self, wanted: Settings, principles: Constitution) -> RunRoad:
+        models = self._models(wanted)
+        return RunRoad(settings=wanted, constitution=principles, models=models, templates=self.templates)
 
     def plan(self, wanted: Settings, principles: Constitution, asked_prompts: tuple[Prompt, ...]) -> Plan:
         """What `run` with the same arguments would ask."""
         with Store(self.store) as store:
-            return plan_feedback(
-                wanted,
-                principles,
-                asked_prompts,
-                models=self._models(wanted),
-                templates=self.templates,
-                known=store,
-                previous=self.previous,
-                rates=self.rates,
-            )
+            road = self.road(wanted, principles)
+            return plan_feedback(road, asked_prompts, known=store, previous=self.previous, rates=self.rates)
 
-    def _finished(self, wanted: Settings, principles: Constitution, models: Models, result: RunResult) -> Previous:
+    def _finished(self, road: RunRoad, result: RunResult) -> Previous:
         """What the run's folder would say of it next time."""
+        models, policies = road.models, road.settings.policies
         return Previous(
-            settings=wanted,
-            constitution=principles,
-            templates=self.templates,
+            settings=road.settings,
+            constitution=road.constitution,
+            templates=road.templates,
             judge=models.judge.identity,
-            policies=tuple((m.identity, p) for m, p in zip(models.policies, wanted.policies, strict=True)),
+            policies=tuple((m.identity, p) for m, p in zip(models.policies, policies, strict=True)),
             asked_prompts=frozenset(label.pair.prompt.id for label in result.labelled)
             | frozenset(sample.prompt.id for sample in result.unanswered),
             judged_pairs=frozenset(label.pair.id for label in result.labelled),

@@ -8,7 +8,7 @@ import typer
 from rlaif.cli import constitution_runs
 
 if TYPE_CHECKING:  # loaded inside the commands, so that `rlaif --help` stays fast
-    from rlaif.constitution import Change, Constitution, Finding
+    from rlaif.constitution import Change, Constitution, Finding, Principle
     from rlaif.documents import Document
 
 app = typer.Typer(
@@ -80,7 +80,7 @@ def show(file: _File, as_json: _AsJson = False) -> None:
             principle.id if principle.enabled else f"{principle.id} (off)",
             f"{principle.weight:g}",
             ", ".join(sorted(principle.tags)) or "all",
-            f"{principle.text}\n→ {principle.question}",
+            f"{principle.text}\n→ {principle.question or _checked(principle)}",
         )
         for principle in constitution.principles
     ]
@@ -135,6 +135,12 @@ def schema() -> None:
 
 app.command("test")(constitution_runs.put_to_judge)
 app.command()(constitution_runs.ablate)
+
+
+def _checked(principle: "Principle") -> str:
+    from rlaif.checks import describe
+
+    return f"check: {describe(principle.check)}" if principle.check else ""
 
 
 def _summary(constitution: "Constitution") -> dict[str, Any]:

@@ -14,12 +14,14 @@ if TYPE_CHECKING:  # loaded inside the command, so that `rlaif --help` stays fas
 app = typer.Typer()
 
 
-@app.command(epilog="Examples:  rlaif diff before after  ·  rlaif diff outputs/runs/a outputs/runs/b --json")
+@app.command(
+    epilog="Examples:  rlaif diff before after --examples 3  ·  rlaif diff outputs/runs/a outputs/runs/b --json"
+)
 def diff(
     before: Annotated[str, typer.Argument(metavar="RUN_A", help="The earlier run's name, or its folder.")],
     after: Annotated[str, typer.Argument(metavar="RUN_B", help="The later one.")],
     output: Annotated[Path, typer.Option(help="The folder that holds runs/.")] = Path("outputs"),
-    examples: Annotated[int, typer.Option(min=0, help="Show N of the flips with the largest change.")] = 3,
+    examples: Annotated[int, typer.Option(min=0, max=20, help="Show the N flips with the largest change.")] = 20,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON with all flips and 20 examples.")] = False,
 ) -> None:
     """Which labels flipped, appeared and went; how many each principle turned; and the most telling flips.
@@ -68,16 +70,23 @@ def difference_view(found: dict[str, Any], title: str, examples: int) -> "Render
 
 
 def _example(example: dict[str, Any]) -> "RenderableType":
+    """A flip: the conversation, the two answers side by side, and what each principle's change did."""
     from rich.console import Group
     from rich.panel import Panel
+    from rich.table import Table
     from rich.text import Text
 
     from rlaif.cli.run_view import safe
 
     was, now = example["probability_x_before"], example["probability_x_after"]
-    parts = [Text.assemble((f"{one['role']}: ", "bold"), safe(one["content"])) for one in example["prompt"]]
-    parts += [Text.assemble((f"{name}: ", "bold"), safe(example[f"response_{name}"])) for name in ("x", "y")]
+    answers = Table.grid(padding=(0, 2), expand=True)
+    for name in ("x", "y"):
+        answers.add_column(name, ratio=1)
+    answers.add_row(*(Text.assemble((f"{name}: ", "bold"), safe(example[f"response_{name}"])) for name in ("x", "y")))
+    parts: list[RenderableType] = [
+        Text.assemble((f"{one['role']}: ", "bold"), safe(one["content"])) for one in example["prompt"]
+    ]
     ranked = sorted(example["contributions"].items(), key=lambda item: -abs(item[1]))
-    parts.append(Text("change of log-odds: " + ", ".join(f"{name} {change:+.3f}" for name, change in ranked if change)))
+    moved = Text("change of log-odds: " + ", ".join(f"{name} {change:+.3f}" for name, change in ranked if change))
     title = f"pair {example['pair_id'][:12]}   P(x is better) {was:.3f} → {now:.3f}"
-    return Panel(Group(*parts), title=title, title_align="left")
+    return Panel(Group(*parts, answers, moved), title=title, title_align="left")

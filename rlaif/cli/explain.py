@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from rlaif.cli.project import StoreOption, store_of_run
 from rlaif.cli.show import find_label, find_run
 
 if TYPE_CHECKING:  # loaded inside the command, so that `rlaif --help` stays fast
@@ -19,6 +20,7 @@ def explain(
     run: Annotated[str, typer.Argument(help="A run's name, or its folder.")],
     pair: Annotated[str, typer.Argument(help="A pair's id, or as much of its beginning as is unique.")],
     output: Annotated[Path, typer.Option(help="The folder that holds runs/.")] = Path("outputs"),
+    store: StoreOption = None,
     prompts: Annotated[bool, typer.Option("--prompts", help="Show every prompt in full, not the first alone.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON with all prompts.")] = False,
 ) -> None:
@@ -32,8 +34,10 @@ def explain(
     from rlaif.store import Store
 
     folder = find_run(run, output)
-    with Store(folder.resolve().parent.parent / "store") as store:
-        found = explained(folder, find_label(folder, pair), store).as_json()
+    with Store(store or store_of_run(folder)) as opened:
+        found = explained(folder, find_label(folder, pair), opened).as_json()
+        for damage in opened.damage:
+            typer.echo(f"unreadable: {damage}", err=True)
     if as_json:
         typer.echo(json.dumps(found, ensure_ascii=False))
     else:

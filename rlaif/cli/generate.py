@@ -58,14 +58,14 @@ def generate(
         progress.note(f"{drop.where}: left out, {drop.reason}")
     if len(inputs.prompts.drops) > _DROPS_SHOWN:
         progress.note(f"… {len(inputs.prompts.drops)} rows left out in all: {inputs.prompts.drop_counts}")
-    _agree(plan(settings, inputs, base=base), progress, is_confirmed)
+    _agree(plan(settings, inputs, base=base, progress=progress), progress, is_confirmed)
     budget = Budget(calls=calls, tokens=tokens, seconds=None if minutes is None else minutes * 60)
     folder = run_folder(settings, base)
     try:
         summary = run(settings, inputs, base=base, progress=progress, budget=budget)
     finally:
         if folder.is_dir():
-            write_timings(folder, settings, seconds=progress.seconds, asked=progress.asked, loading=progress.loading)
+            write_timings(folder, settings, stages=progress.timed, loading=progress.loading)
     if as_json:
         typer.echo(json.dumps(summary, ensure_ascii=False))
     else:

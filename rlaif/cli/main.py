@@ -35,10 +35,12 @@ COMMANDS = {
     "plan": "What a run would ask of models, why, and what it costs, before any is loaded.",
     "generate": "Sample answers, judge every pair, and write the preference dataset.",
     "train": "Train on the dataset: SFT, a reward model, DPO and its relatives.",
+    "watch": "Edit the constitution in your editor and see on every save which labels flip.",
     "show": "A run's figures, or one of its pairs with all verdicts.",
     "store": "Count, check, clean and merge the stored results.",
     "diff": "Which labels flipped between two runs, and the principles that did it.",
     "explain": "How one label came about: the prompts the judge saw, its verdicts, and every step from there.",
+    "labels": "Import, export, count and match labels of people and judges.",
     "serve": "Start vLLM's server for a model, with the flags this project relies on.",
     "tiny": "Measure the bundled tiny models.",
     "doctor": "What is installed, what works here, and what to type to get the rest.",
@@ -104,8 +106,9 @@ def say(kind: str, message: str) -> None:
 
 
 def is_disk_full(error: BaseException) -> bool:
-    """True for a full disk or quota. DuckDB raises it as an error of its own, with the same words."""
-    full = (errno.ENOSPC, errno.EDQUOT)
+    """True for a full disk or quota, and a file as large as is allowed. DuckDB raises an error of its own for it, with
+    the same words."""
+    full = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
     return getattr(error, "errno", None) in full or os.strerror(errno.ENOSPC) in str(error)
 
 
@@ -131,7 +134,10 @@ def exit_code_of(error: Exception) -> int:
         say("error", f"{error}\nYou may not write or read there; choose another place, or change its permissions.")
         return StoreError.exit_code
     say("bug", f"{type(error).__name__}: {error}\nThis is a fault in rlaif, not in what you typed.")
-    say("traceback", f"{write_traceback(error)} (RLAIF_DEBUG=1 prints it)")
+    try:
+        say("traceback", f"{write_traceback(error)} (RLAIF_DEBUG=1 prints it)")
+    except OSError:  # no temporary file can be written
+        traceback.print_exception(error)
     return BUG
 
 

@@ -31,13 +31,14 @@ def plan(
     """
     from rich.console import Console
 
+    from rlaif.cli.progress import ConsoleProgress
     from rlaif.feedback.run import plan as plan_run
     from rlaif.feedback.run import read_inputs
 
     project = open_project(config, sets)
-    found = plan_run(
-        project.settings, read_inputs(project.settings, project.base), base=project.base, is_fresh=is_fresh
-    )
+    inputs = read_inputs(project.settings, project.base)
+    progress = ConsoleProgress(Console(stderr=True))
+    found = plan_run(project.settings, inputs, base=project.base, is_fresh=is_fresh, progress=progress)
     if as_json:
         typer.echo(json.dumps(found.as_json(), ensure_ascii=False))
     else:

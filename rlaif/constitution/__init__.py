@@ -9,7 +9,7 @@ looked over for likely mistakes (`lint`). Nothing here asks a model.
 
 from rlaif.constitution.changes import Change, Cost, diff, principles_to_judge
 from rlaif.constitution.lint import Finding, lint
-from rlaif.constitution.loading import dump_constitution, load_constitution, read_constitution
+from rlaif.constitution.loading import dump_constitution, load_constitution, read_constitution, source_files
 from rlaif.constitution.principles import Constitution, Example, Principle, PrincipleTest, json_schema
 
 __all__ = [
@@ -27,4 +27,5 @@ __all__ = [
     "load_constitution",
     "principles_to_judge",
     "read_constitution",
+    "source_files",
 ]

@@ -3,12 +3,14 @@
 A stored judgment depends on what the judge saw of one principle (`Principle.judging_content`) and on nothing else of
 the constitution. So only three kinds of change ask the judge again, each about one principle alone: new words for the
 judge, a principle that was not judged before, and tags that let in prompts it was not judged on.
+A principle with a check is computed and asks nobody.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from rlaif.checks import describe
 from rlaif.constitution.principles import Constitution, Principle
 from rlaif.identity import digest
 
@@ -52,7 +54,7 @@ def diff(before: Constitution, after: Constitution) -> list[Change]:
             )
             changes += [rename, *_changed(old, principle)]
         else:
-            cost: Cost = "judgments" if principle.enabled else "nothing"
+            cost: Cost = "judgments" if principle.enabled and principle.check is None else "nothing"
             changes.append(Change(kind="added", principle_id=principle.id, before="", after=principle.text, cost=cost))
     kept = {principle.id for principle in after.principles} | {old.id for old in renamed.values()}
     for old in before.principles:
@@ -73,7 +75,8 @@ def principles_to_judge(before: Constitution, after: Constitution) -> tuple[Prin
     return tuple(
         principle
         for principle in after.enabled
-        if all(_lets_in_more(old, principle) for old in judged.get(digest(principle.judging_content()), []))
+        if principle.check is None
+        and all(_lets_in_more(old, principle) for old in judged.get(digest(principle.judging_content()), []))
     )
 
 
@@ -102,7 +105,7 @@ def _cost(key: str, old: Principle, new: Principle) -> Cost:
     if key in _REVISED:
         return "revisions"
     asks = key in _JUDGED or key == "enabled" or (key == "tags" and _lets_in_more(old, new))
-    return "judgments" if asks and new.enabled else "nothing"
+    return "judgments" if asks and new.enabled and new.check is None else "nothing"
 
 
 def _lets_in_more(old: Principle, new: Principle) -> bool:
@@ -114,6 +117,8 @@ def _shown(principle: Principle, key: str) -> str:
     value = getattr(principle, key)
     if key == "tags":
         return ", ".join(sorted(value)) or "all prompts"
+    if key == "check":
+        return describe(value) if value else ""
     if key in ("examples", "tests"):
         return f"{len(value)} {key}"
     if key == "enabled":

@@ -50,6 +50,8 @@ def lint(constitution: Constitution, *, max_words: int = MAX_WORDS) -> list[Find
 
 
 def _principle_findings(i: int, principle: Principle, max_words: int) -> Iterator[Finding]:
+    if principle.question is None:
+        return  # a check is not read by anyone
     if not _CHOICE.search(principle.question):
         message = "the question does not ask for a choice of two answers. Ask e.g. `Which answer is more ...?`"
         yield _finding("no-choice", i, principle, "question", message)

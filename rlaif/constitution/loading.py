@@ -26,7 +26,7 @@ from rlaif.documents import (
 from rlaif.errors import ConstitutionError, nearest
 
 _README = "constitution/README.md"
-_REQUIRED = ("text", "question")
+_REQUIRED = ("text", "question")  # or a check instead of the question
 
 
 def load_constitution(name: str | Path, *, base: Path | None = None) -> Constitution:
@@ -42,10 +42,29 @@ def read_constitution(name: str | Path, *, base: Path | None = None) -> tuple[Co
     return constitution, document
 
 
+def source_files(name: str | Path, *, base: Path | None = None) -> tuple[Path, ...]:
+    """The files a constitution is made of, the named one first, as far as `extends` can be followed: the last may be
+    missing, or broken."""
+    files: dict[Path, Path] = {}
+    path = _find(str(name), base)
+    while path.resolve() not in files:
+        files[path.resolve()] = path
+        try:
+            extends = read_yaml(path, ConstitutionError).value.get("extends")
+        except ConstitutionError:
+            break
+        if not isinstance(extends, str) or not extends.strip():
+            break
+        path = _find(extends.strip(), path.parent)
+    return tuple(files.values())
+
+
 def dump_constitution(constitution: Constitution) -> str:
     """YAML that reads back as the same principles, needing no other file: `extends` is resolved."""
     value = constitution.model_dump(mode="json", exclude={"extends"}, exclude_defaults=True)
     for principle in value["principles"]:
+        if principle["question"] is None:  # it has a check
+            del principle["question"]
         if "tags" in principle:
             principle["tags"] = sorted(principle["tags"])
     return write_yaml(value)
@@ -120,7 +139,7 @@ def _incomplete(document: Document, i: int, entry: Any, base_ids: list[str]) -> 
     """A principle that is neither complete nor a change to the base's is most likely a mistyped id."""
     if not isinstance(entry, dict) or not isinstance(entry.get("id"), str):
         return None  # validation says what is missing
-    missing = [key for key in _REQUIRED if key not in entry]
+    missing = [key for key in _REQUIRED if key not in entry and not (key == "question" and "check" in entry)]
     if not missing:
         return None
     found = f'principle "{entry["id"]}" has no {" and no ".join(f"`{key}`" for key in missing)}, and the extended '

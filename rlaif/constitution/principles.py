@@ -5,6 +5,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 
+from rlaif.checks import Check
+
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 Tag = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
 PrincipleId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
@@ -42,13 +44,16 @@ class PrincipleTest(_Part):
 
 
 class Principle(_Part):
-    """One thing a good answer does, judged alone."""
+    """One thing a good answer does, judged alone: by a judge who is asked the question, or by a check."""
 
     id: PrincipleId = Field(
         description="A short name for reports: small letters, digits, - and _. Renaming costs nothing."
     )
     text: Text = Field(description="What a good answer does.")
-    question: Text = Field(description="A question for the judge to answer, which asks for a choice of two answers.")
+    question: Text | None = Field(
+        description="A question for the judge to answer, which asks for a choice of two answers."
+    )
+    check: Check | None = Field(None, description="Computes the verdict from each answer alone, instead of a judge.")
     critique_request: Text | None = Field(None, description="What a critic is asked about one answer.")
     revision_request: Text | None = Field(None, description="What a writer is asked to change after that critique.")
     weight: float = Field(1.0, ge=0.0, strict=True, description="Its share in the label, beside the others' weights.")
@@ -61,17 +66,37 @@ class Principle(_Part):
     )
     enabled: bool = Field(True, strict=True, description="false takes the principle out without deleting it.")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _a_check_needs_no_question(cls, value: Any) -> Any:
+        if isinstance(value, dict) and value.get("check") is not None:
+            return {"question": None, **value}
+        return value
+
+    @model_validator(mode="after")
+    def _is_decided_in_one_way(self) -> "Principle":
+        if self.question is None and self.check is None:
+            raise ValueError("it has neither a `question` for the judge nor a `check`")
+        if self.check is not None:
+            unused = [name for name in ("question", "examples", "tests") if getattr(self, name)]
+            if unused:
+                named = " and ".join(f"`{name}`" for name in unused)
+                raise ValueError(f"it has a `check`, so no judge reads its {named}: remove one or the other")
+        return self
+
     def applies_to(self, tags: Iterable[str]) -> bool:
         """Whether a prompt with these tags is judged under this principle."""
         return not self.tags or not self.tags.isdisjoint(tags)
 
     def judging_content(self) -> dict[str, Any]:
-        """All of it that a judge sees, and so all that a stored judgment depends on.
+        """All of it that a judge sees, and so all that a stored judgment depends on; of a check, what it computes.
 
         Left out because no judge reads them: id, weight, tags and enabled (they decide whether and how a judgment is
         used), the tests (they are judged, not read), and the critique and revision requests (they belong to the critic
         and the writer).
         """
+        if self.check is not None:
+            return {"text": self.text, "check": self.check.model_dump(mode="json", exclude_defaults=True)}
         return {
             "text": self.text,
             "question": self.question,
@@ -92,13 +117,21 @@ class Constitution(_Part):
 
     @property
     def enabled(self) -> tuple[Principle, ...]:
-        """The principles that are judged, in the order they are written."""
+        """The principles that have a say, in the order they are written."""
         return tuple(principle for principle in self.principles if principle.enabled)
 
     def for_tags(self, tags: Iterable[str]) -> tuple[Principle, ...]:
         """The enabled principles that apply to a prompt with these tags; possibly none."""
         known = frozenset(tags)
         return tuple(principle for principle in self.enabled if principle.applies_to(known))
+
+    def judged_for_tags(self, tags: Iterable[str]) -> tuple[Principle, ...]:
+        """Those of them a judge is asked about."""
+        return tuple(principle for principle in self.for_tags(tags) if principle.check is None)
+
+    def checked_for_tags(self, tags: Iterable[str]) -> tuple[Principle, ...]:
+        """Those of them that are computed."""
+        return tuple(principle for principle in self.for_tags(tags) if principle.check is not None)
 
 
 def json_schema() -> dict[str, Any]:
@@ -107,12 +140,17 @@ def json_schema() -> dict[str, Any]:
     A document with `extends` may hold a principle's changed keys only, so there only the id is required.
     """
     schema = Constitution.model_json_schema()
-    complete = schema["$defs"]["Principle"]["required"]
-    schema["$defs"]["Principle"]["required"] = ["id"]
+    entry = schema["$defs"]["Principle"]
+    complete = [key for key in entry["required"] if key != "question"]
+    entry["required"] = ["id"]
     schema["required"] = ["name"]
     schema["if"] = {"not": {"required": ["extends"]}}
     schema["then"] = {
         "required": ["principles"],
-        "properties": {"principles": {"items": {"required": complete}}},
+        "properties": {
+            "principles": {
+                "items": {"required": complete, "anyOf": [{"required": ["question"]}, {"required": ["check"]}]}
+            }
+        },
     }
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "rlaif constitution"} | schema

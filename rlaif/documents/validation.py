@@ -92,14 +92,53 @@ def _problem(
         text = f"{name_of(document, key_path)} has no `{missing}`."
         return Problem(document.where(key_path), text, f"Add `{missing}`{_meaning(model, key_path, missing)}.")
     if found["type"] == "extra_forbidden":
-        known = sorted({name for part in _models_at(model, key_path[:-1]) for name in part.model_fields})
+        parts = [part for part in _models_at(model, key_path[:-1]) if _may_be(part, _value_at(document, key_path[:-1]))]
+        known = sorted({name for part in parts for name in part.model_fields})
         text = f"{name_of(document, key_path[:-1])} has an unknown key {key_path[-1]!r}"
         text += f"{nearest(str(key_path[-1]), known)}."
         return Problem(document.where_key(key_path), text, f"Known keys: {', '.join(known)}.")
+    if found["type"] in ("union_tag_invalid", "union_tag_not_found"):
+        return _wrong_kind(document, model, key_path, found, name_of(document, key_path))
     name = name_of(document, key_path)
     if found["type"] in ("value_error", "assertion_error"):
         return Problem(document.where(key_path), f"{name}: {found['ctx']['error']}.")
     return Problem(document.where(key_path), f"{name} is {_shown(found['input'])}.", f"{_wanted(found)}.")
+
+
+def _wrong_kind(
+    document: Document, model: type[BaseModel], key_path: KeyPath, found: dict[str, Any], name: str
+) -> Problem:
+    """A part that may be of several kinds, told apart by one key, and names none of them."""
+    key = str(found["ctx"]["discriminator"]).strip("'")
+    known = [str(kind) for part in _models_at(model, key_path) for kind in _kinds(part, key)]
+    if found["type"] == "union_tag_not_found":
+        text = f"{name} has no `{key}`."
+        return Problem(document.where(key_path), text, f"Add `{key}`: {', '.join(known)}.")
+    given = str(found["ctx"]["tag"])
+    text = f"{name} has an unknown {key} {given!r}{nearest(given, known)}."
+    return Problem(document.where((*key_path, key)), text, f"Known: {', '.join(known)}.")
+
+
+def _kinds(part: type[BaseModel], key: str) -> tuple[Any, ...]:
+    field = part.model_fields.get(key)
+    return typing.get_args(field.annotation) if field and typing.get_origin(field.annotation) is typing.Literal else ()
+
+
+def _may_be(part: type[BaseModel], value: Any) -> bool:
+    """False for a model whose one-valued keys (its kind) say otherwise than what is written."""
+    written = value if isinstance(value, dict) else {}
+    return all(
+        written.get(key) in kinds
+        for key in part.model_fields
+        if len(kinds := _kinds(part, key)) == 1 and key in written
+    )
+
+
+def _value_at(document: Document, key_path: KeyPath) -> Any:
+    value: Any = document.value
+    for key in key_path:
+        value = value[key]
+    return value
 
 
 def _key_path(value: Any, location: Sequence[str | int]) -> KeyPath:

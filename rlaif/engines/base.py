@@ -35,6 +35,10 @@ class Request:
 
     `choices` are read at the first position after the model's own chat template with its generation prompt. All
     single-token spellings of a choice are summed (`rlaif/engines/choices.py`).
+
+    With a `prefill`, the assistant's turn has already begun with that text, and text or choices come right after it:
+    so is a verdict read behind the judge's own reasons. It has no white space at its ends, where templates differ in
+    what they keep, and where " A" would lose its own space.
     """
 
     id: str
@@ -42,6 +46,11 @@ class Request:
     sampling: Sampling
     choices: tuple[str, ...] = ()
     json_schema: dict[str, Any] | None = None
+    prefill: str = ""
+
+    def __post_init__(self) -> None:
+        if self.prefill != self.prefill.strip():
+            raise ValueError(f"a prefill has no white space at its ends: {self.prefill[-40:]!r}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +62,9 @@ class Completion:
     every single-token spelling summed), `continuation` (exact, for a tokenizer that spells a choice in several tokens)
     or `top_logprobs` (a server that names only its most likely tokens: a choice it did not name has -inf, and its mass
     is part of `uncovered`).
+
+    `thinking` is what a reasoning model wrote before its answer, by its own markers, and no part of `text`;
+    `is_thinking_open` says that it never came to the answer (`rlaif/engines/thinking.py`).
     """
 
     request_id: str
@@ -64,6 +76,8 @@ class Completion:
     choice_logprobs: tuple[float, ...] | None = None
     uncovered: float | None = None
     choice_method: ChoiceMethod | None = None
+    thinking: str = ""
+    is_thinking_open: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +99,7 @@ class ModelIdentity:
     """Which model answers, as far as it can change an answer: part of every key in the store.
 
     `weights` is a content digest for a local folder, or `name@revision` for a hub name or a server's model.
-    `chat_template` is the digest of the template in use.
+    `chat_template` is the digest of the template in use, with the settings it is given (`chat_template_kwargs`).
     """
 
     name: str

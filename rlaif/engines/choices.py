@@ -87,11 +87,12 @@ class Spellings:
     def tree(self, choices: tuple[str, ...]) -> ChoiceTree:
         """The tree of these choices; raises InputError when they cannot be told apart."""
         if choices not in self._trees:
-            singles = [self._single_tokens.get(choice, ()) for choice in choices]
-            spelled = [
-                tuple((token,) for token in tokens) or self._sequences(choice)
-                for choice, tokens in zip(choices, singles, strict=True)
+            spelled: list[tuple[Tokens, ...]] = [
+                tuple((token,) for token in self._single_tokens.get(choice, ())) for choice in choices
             ]
+            if not all(spelled):  # "10" in digits: then also " 1" as a space and a digit, or 10 alone would gain by it
+                together = zip(choices, spelled, strict=True)
+                spelled = [tuple(dict.fromkeys((*alone, *self._sequences(choice)))) for choice, alone in together]
             self._trees[choices] = make_tree(choices, spelled)
         return self._trees[choices]
 

@@ -3,17 +3,18 @@
 import asyncio
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
-from pathlib import Path
 from time import time
 from typing import Any
 
 import httpx
 
 from rlaif.engines.base import Answer, Completion, Failure, Request
+from rlaif.engines.chat_format import UNKNOWN
 from rlaif.engines.choices import ChoiceTree, Spellings, Tokens, make_tree
 from rlaif.engines.http_dialect import (
     BadReply,
     chat_body,
+    chat_part,
     continuation_body,
     error_words,
     read_chat,
@@ -21,7 +22,7 @@ from rlaif.engines.http_dialect import (
     refusal,
 )
 from rlaif.engines.http_server import Served
-from rlaif.engines.light_tokenizer import LightTokenizer
+from rlaif.engines.light_chat import open_chat
 from rlaif.errors import EngineUnavailable, InputError
 from rlaif.settings import EngineSettings
 
@@ -46,8 +47,10 @@ class Client:
         self.served = served
         self._timeout_s = settings.timeout_s
         files = served.local_files(settings)
-        tokenizer = files.folder / "tokenizer.json" if files else None
-        self._spellings = _spellings(tokenizer)
+        here = open_chat(files) if files else None
+        self._spellings = Spellings(here.tokenizer) if here else None
+        self._chat = here.format if here else UNKNOWN
+        self._kwargs = settings.chat_template_kwargs
         self._trees: dict[tuple[str, ...], ChoiceTree] = {}
         self._http = httpx.AsyncClient(
             headers=headers,
@@ -77,16 +80,26 @@ class Client:
             return Failure(request_id=request.id, kind="refused", reason=error.found)
 
     async def _ask(self, request: Request) -> Answer:
+        if request.prefill and not self.served.is_vllm:
+            reason = "only a vLLM server goes on with a turn that has begun; judge with engine kind vllm"
+            return Failure(request_id=request.id, kind="refused", reason=reason)
         tree = await self._tree(request.choices) if request.choices and self.served.is_vllm else None
         if tree is not None and tree.method == "continuation":
             return await self._continuation(request, tree)
-        body = chat_body(request, self.served.model, is_vllm=self.served.is_vllm, tree=tree)
-        return read_chat(request, await self._post("/chat/completions", body), tree)
+        body = chat_body(
+            request,
+            self.served.model,
+            is_vllm=self.served.is_vllm,
+            tree=tree,
+            chat=self._chat,
+            chat_template_kwargs=self._kwargs,
+        )
+        return read_chat(request, await self._post("/chat/completions", body), tree, self._chat)
 
     async def _continuation(self, request: Request, tree: ChoiceTree) -> Answer:
         """Score every spelling after the prompt. One call each: exact, and rare enough to be allowed to be slow."""
-        messages = [message.as_dict() for message in request.messages]
-        prompt: list[int] = (await self._tokenize({"messages": messages, "add_generation_prompt": True}))["tokens"]
+        chat = {"add_generation_prompt": True, **chat_part(request, self._chat, self._kwargs)}
+        prompt: list[int] = (await self._tokenize(chat))["tokens"]
         tables: dict[Tokens, dict[int, float]] = {node: {} for node in tree.children}
         for spelled in (tokens for spellings in tree.spellings for tokens in spellings):
             reply = await self._post("/completions", continuation_body(self.served.model, prompt, spelled))
@@ -156,10 +169,6 @@ class _NotTaken(Exception):
     def __init__(self, status: int, words: str, after_s: float | None) -> None:
         super().__init__(status, words)
         self.status, self.words, self.after_s = status, words, after_s
-
-
-def _spellings(tokenizer: Path | None) -> Spellings | None:
-    return Spellings(LightTokenizer(tokenizer)) if tokenizer is not None and tokenizer.is_file() else None
 
 
 def _retry_after(reply: httpx.Response) -> float | None:

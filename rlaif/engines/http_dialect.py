@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from rlaif.engines.base import Answer, Completion, Failure, FinishReason, Request
+from rlaif.engines.chat_format import UNKNOWN, ChatFormat
 from rlaif.engines.choices import ChoiceTree, Tokens, logsumexp
+from rlaif.engines.thinking import Split
 
 TOP_LOGPROBS = 20  # the most the OpenAI protocol allows
 _TOKEN_ID = re.compile(r"token_id:(\d+)")
@@ -27,9 +29,17 @@ class BadReply(Exception):
     reason: str
 
 
-def chat_body(request: Request, model: str, *, is_vllm: bool, tree: ChoiceTree | None) -> dict[str, Any]:
+def chat_body(
+    request: Request,
+    model: str,
+    *,
+    is_vllm: bool,
+    tree: ChoiceTree | None,
+    chat: ChatFormat = UNKNOWN,
+    chat_template_kwargs: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
     """The body of `/chat/completions`. Everything that changes an answer is said, so no server's default counts."""
-    body: dict[str, Any] = {"model": model, "messages": [message.as_dict() for message in request.messages]}
+    body: dict[str, Any] = {"model": model, **chat_part(request, chat, chat_template_kwargs)}
     if request.choices:
         body |= {"max_tokens": 1, "temperature": 0.0, "logprobs": True}
         if tree is None:
@@ -43,13 +53,23 @@ def chat_body(request: Request, model: str, *, is_vllm: bool, tree: ChoiceTree |
         body["stop"] = list(sampling.stop)
     if is_vllm:
         body |= {"top_k": sampling.top_k, "min_p": 0.0, "repetition_penalty": 1.0}
+        if chat.thinking is not None and chat.thinking.are_special:
+            body["skip_special_tokens"] = False  # else the markers between thinking and answer are left out
     if request.json_schema is not None:
         schema = {"name": "answer", "schema": request.json_schema, "strict": True}
         body["response_format"] = {"type": "json_schema", "json_schema": schema}
     return body
 
 
-def read_chat(request: Request, reply: Any, tree: ChoiceTree | None) -> Answer:
+def chat_part(request: Request, chat: ChatFormat, chat_template_kwargs: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The chat as the server's template gets it: neutral, begun where the request begins the assistant's turn."""
+    part: dict[str, Any] = {"messages": chat.messages(request)}
+    if request.prefill:
+        part |= {"continue_final_message": True, "add_generation_prompt": False}
+    return part | ({"chat_template_kwargs": dict(chat_template_kwargs)} if chat_template_kwargs else {})
+
+
+def read_chat(request: Request, reply: Any, tree: ChoiceTree | None, chat: ChatFormat = UNKNOWN) -> Answer:
     """The answer in a reply of `/chat/completions`; raises BadReply."""
     try:
         choice, usage = reply["choices"][0], reply.get("usage") or {}
@@ -57,7 +77,9 @@ def read_chat(request: Request, reply: Any, tree: ChoiceTree | None) -> Answer:
         cached = (usage.get("prompt_tokens_details") or {}).get("cached_tokens")
         if request.choices:
             return _read_choices(request, choice, tree, prompt_tokens, output_tokens, cached)
-        text, ended = choice["message"]["content"] or "", choice["finish_reason"]
+        message, ended = choice["message"], choice["finish_reason"]
+        thinking = message.get("reasoning") or message.get("reasoning_content")
+        split = _split(request, message["content"] or "", thinking, chat)
     except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
         raise BadReply(f"a reply without an answer in it ({type(error).__name__}: {error})") from error
     reason: FinishReason | None = {"stop": "stop", "length": "length"}.get(ended)  # type: ignore[assignment]  # a literal by the keys
@@ -66,12 +88,21 @@ def read_chat(request: Request, reply: Any, tree: ChoiceTree | None) -> Answer:
         return Failure(request_id=request.id, kind="refused", reason=kind, prompt_tokens=prompt_tokens)
     return Completion(
         request_id=request.id,
-        text=text,
+        text=split.text,
         finish_reason=reason,
         prompt_tokens=prompt_tokens,
         output_tokens=output_tokens,
         cached_tokens=cached,
+        thinking=split.thinking,
+        is_thinking_open=split.is_open,
     )
+
+
+def _split(request: Request, text: str, thinking: str | None, chat: ChatFormat) -> Split:
+    """The answer without its thinking: as the server has parted them, else by the model's markers."""
+    if thinking:
+        return Split(text.strip(), thinking.strip(), is_open=not text.strip())
+    return chat.split(request, text)
 
 
 def _read_choices(
@@ -87,6 +118,10 @@ def _read_choices(
         return Failure(request_id=request.id, kind="refused", reason=reason, prompt_tokens=prompt_tokens)
     named = [(str(one["token"]), float(one["logprob"])) for one in choice["logprobs"]["content"][0]["top_logprobs"]]
     if tree is None:
+        unclear = _unclear(request.choices, {token.strip() for token, _ in named})
+        if unclear is not None:
+            reason = f"the server names single tokens, and {unclear}; judge with engine kind vllm"
+            return Failure(request_id=request.id, kind="refused", reason=reason, prompt_tokens=prompt_tokens)
         logprobs, uncovered = choices_by_text(request.choices, named)
     else:
         table = {int(found[1]): value for token, value in named if (found := _TOKEN_ID.fullmatch(token))}
@@ -108,6 +143,15 @@ def choices_by_text(choices: tuple[str, ...], named: list[tuple[str, float]]) ->
     """Log-probability of each choice among the tokens a server named, and the mass of everything else."""
     logprobs = tuple(logsumexp([value for token, value in named if token.strip() == choice]) for choice in choices)
     return logprobs, max(0.0, 1.0 - math.fsum(math.exp(value) for value in logprobs))
+
+
+def _unclear(choices: tuple[str, ...], named: set[str]) -> str | None:
+    """Why tokens cannot tell these choices apart: "1" may have been the beginning of a "10" that is no token."""
+    for long in choices:
+        short = next((one for one in choices if one != long and long.startswith(one) and one in named), None)
+        if short is not None and long not in named:
+            return f"{short!r} may be the beginning of {long!r}"
+    return None
 
 
 def continuation_body(model: str, prompt: list[int], spelled: Tokens) -> dict[str, Any]:

@@ -2,18 +2,19 @@
 
 Servers pull work: one with a free place takes the next group of requests that share a long prefix, so that what they
 share is read by one server's cache only, and a slow server simply takes fewer groups. A request that got no answer is
-tried again, elsewhere where there is an elsewhere; a server that is down or busy rests before it is asked anything.
+tried again, elsewhere where there is an elsewhere; a server that is down or busy rests before it is asked anything. One
+that is down is asked again and again: somebody may be starting it. How long, its caller decides (`all_down_since`).
 """
 
 from collections import deque
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from rlaif.engines.base import Request
 from rlaif.engines.order import shared_share
 
 _SHARED = 0.5  # share of a request's text it must have in common with the one before to stay with it
-_BACKOFF_S = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
+BACKOFF_S = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
+_KNOCKS_APART = 4  # a server that is down is tried every 4 s at the least: a refused connection costs nothing
 
 
 @dataclass(slots=True, eq=False)
@@ -42,21 +43,27 @@ class Group:
 
 @dataclass(slots=True, eq=False)
 class Place:
-    """A server as the dispatcher sees it. `limit` shrinks when it says it is busy and grows back with every answer."""
+    """A server as the dispatcher sees it. `limit` shrinks when it says it is busy and grows back with every answer.
+
+    `down_since` is when nobody listened for the first time since its last answer, and `knocks` counts such times. While
+    it is down, one request at a time is tried on it.
+    """
 
     number: int
     concurrency: int
     limit: float = 0.0
     open: int = 0
     rests_until: float = 0.0
-    failures: int = 0
+    knocks: int = 0
+    down_since: float | None = None
     groups: list[Group] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.limit = float(self.concurrency)
 
     def is_free(self, now: float) -> bool:
-        return self.open < int(self.limit) and now >= self.rests_until
+        limit = int(self.limit) if self.down_since is None else 1
+        return self.open < limit and now >= self.rests_until
 
 
 class Dispatcher:
@@ -101,7 +108,7 @@ class Dispatcher:
 
     def answered(self, place: Place) -> None:
         place.open -= 1
-        place.failures = 0
+        place.knocks, place.down_since = 0, None
         place.limit = min(float(place.concurrency), place.limit + 1 / max(1.0, place.limit))
 
     def failed(
@@ -109,20 +116,36 @@ class Dispatcher:
     ) -> bool:
         """Note a try without an answer; False when this request has been tried as often as allowed."""
         place.open -= 1
-        place.failures += 1
-        item.tries += 1
         item.avoid = place.number
+        if is_down:  # the request reached nobody: that was no try, and may be repeated for as long as one is patient
+            self._rest_down(place, now)
+            item.due = now
+            self._again.append(item)
+            return True
+        item.tries += 1
         wait = backoff(item.tries) if after_s is None else after_s
         if is_busy:
             place.limit = max(1.0, place.limit / 2)
-        if is_busy or is_down:
-            place.rests_until = max(place.rests_until, now + (wait if is_busy else backoff(place.failures)))
+            place.rests_until = max(place.rests_until, now + wait)
             self._give_back(place)
         if item.tries > self._retries:
             return False
         item.due = now if len(self.places) > 1 and item.tries == 1 else now + wait
         self._again.append(item)
         return True
+
+    def all_down_since(self) -> float | None:
+        """When the last server went; None while one is up."""
+        since = [place.down_since for place in self.places if place.down_since is not None]
+        return max(since) if len(since) == len(self.places) else None
+
+    def _rest_down(self, place: Place, now: float) -> None:
+        if place.down_since is None:
+            place.down_since = now
+        if now >= place.rests_until:  # else it rests already: many connections were refused at once
+            place.knocks += 1
+            place.rests_until = now + backoff(min(place.knocks, _KNOCKS_APART))
+        self._give_back(place)
 
     def _has(self, place: Place) -> bool:
         return bool(self._again or any(group.items for group in (*place.groups, *self._waiting)))
@@ -156,6 +179,6 @@ class Dispatcher:
         return begun if begun and begun.items else None
 
 
-def backoff(tries: int, steps: Sequence[float] = _BACKOFF_S) -> float:
+def backoff(tries: int) -> float:
     """Seconds to wait after that many failures."""
-    return steps[min(tries, len(steps)) - 1]
+    return BACKOFF_S[min(tries, len(BACKOFF_S)) - 1]

@@ -2,11 +2,12 @@
 
 An event loop in a thread of its own keeps every server's connections busy; requests are handed over as they are
 consumed, answers come back in the order they arrive. A server that dies, stalls, is busy, cuts the connection or talks
-nonsense costs a request another try elsewhere; when no server is left, the engine ends with an error, and everything
-answered so far has been given.
+nonsense costs a request another try elsewhere. One that is started again is used again. When no server has been there
+for a minute, the engine ends with an error, and everything answered so far has been given.
 """
 
 import asyncio
+import logging
 import queue
 import threading
 from collections.abc import Iterable, Iterator
@@ -21,7 +22,9 @@ from rlaif.errors import EngineCrashed
 from rlaif.settings import EngineSettings
 
 _AHEAD = 2  # requests handed over for each one that can be in flight
-_GONE_AFTER = 3  # times in a row that nobody listened, on every server, before the engine gives up
+PATIENCE_S = 60.0  # how long no server at all may listen: enough for one to be started again
+
+_log = logging.getLogger(__name__)
 
 
 class HttpEngine(Closing):
@@ -29,6 +32,8 @@ class HttpEngine(Closing):
 
     def __init__(self, settings: EngineSettings, model: str) -> None:
         self._served, self.trouble = find_servers(settings, model)
+        for trouble in self.trouble:
+            _log.warning("%s: this run does without it", trouble)
         self.identity: ModelIdentity = served_identity(self._served[0], settings)
         self.max_model_len = served_context(self._served, settings)
         self._settings = settings
@@ -105,6 +110,8 @@ class HttpEngine(Closing):
         if isinstance(answer, Again):
             self._again(place, item, answer, turn)
         else:
+            if place.down_since is not None:
+                _log.warning("%s answers again", self._served[place.number].base_url)
             self._dispatcher.answered(place)
             self._answers.put((turn, answer))
         self._dispatch()
@@ -116,10 +123,15 @@ class HttpEngine(Closing):
             self._answers.put((turn, error))
 
     def _again(self, place: Place, item: Item, why: Again, turn: int) -> None:
+        now, was_down = self._loop.time(), place.down_since is not None
         is_kept = self._dispatcher.failed(
-            place, item, self._loop.time(), after_s=why.after_s, is_down=why.is_down, is_busy=why.is_busy
+            place, item, now, after_s=why.after_s, is_down=why.is_down, is_busy=why.is_busy
         )
-        if why.is_down and all(one.failures >= _GONE_AFTER for one in self._dispatcher.places):
+        gone_since = self._dispatcher.all_down_since()
+        if why.is_down and not was_down:
+            then = "others are asked" if gone_since is None else f"waiting up to {PATIENCE_S:g} s for it to come back"
+            _log.warning("%s: %s", why.reason, then)
+        if gone_since is not None and now - gone_since >= PATIENCE_S:
             self._answers.put((turn, self._gone(why)))
         elif not is_kept:
             reason = f"{why.reason} (tried {item.tries} times)"
@@ -127,7 +139,7 @@ class HttpEngine(Closing):
 
     def _gone(self, why: Again) -> EngineCrashed:
         return EngineCrashed(
-            f"no server answers any more: {why.reason}",
+            f"no server has answered for {PATIENCE_S:g} s: {why.reason}",
             do=f"Start it again (`rlaif serve {self.identity.name}`) and run the same command to go on.",
         )
 

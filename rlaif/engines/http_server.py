@@ -13,9 +13,8 @@ import httpx
 
 from rlaif.bundled import resolve_model
 from rlaif.engines.base import ModelIdentity
-from rlaif.engines.model_files import ModelFiles, find_model
+from rlaif.engines.model_files import ModelFiles, find_model, template_digest
 from rlaif.errors import EngineUnavailable, InputError
-from rlaif.identity import digest
 from rlaif.settings import EngineSettings
 
 _PROBE_TIMEOUT_S = 10.0
@@ -122,7 +121,7 @@ def served_identity(served: Served, settings: EngineSettings) -> ModelIdentity:
     return ModelIdentity(
         name=served.model,
         weights=f"{served.model}@{settings.revision or 'served'}",
-        chat_template=digest({"served": served.model}),
+        chat_template=template_digest({"served": served.model}, settings),
         dtype=settings.dtype,
     )
 

@@ -1,4 +1,4 @@
-"""A tokenizer read from `tokenizer.json` alone, without transformers or torch: enough to spell choices."""
+"""A tokenizer read from `tokenizer.json` alone, without transformers or torch: enough for all but the model itself."""
 
 from functools import cached_property
 from pathlib import Path
@@ -7,10 +7,12 @@ from tokenizers import Tokenizer
 
 
 class LightTokenizer:
-    """The part of a transformers tokenizer that `choices.Spellings` uses."""
+    """The part of a transformers tokenizer that is used here: spellings, counts, the markers of its chat format."""
 
     def __init__(self, file: Path) -> None:
         self.backend_tokenizer = Tokenizer.from_file(str(file))
+        self.backend_tokenizer.no_truncation()  # a file may ask for it: what is too long must be seen to be, not cut
+        self.backend_tokenizer.no_padding()
 
     def __len__(self) -> int:
         return int(self.backend_tokenizer.get_vocab_size(with_added_tokens=True))
@@ -22,3 +24,6 @@ class LightTokenizer:
 
     def encode(self, text: str, *, add_special_tokens: bool) -> list[int]:
         return list(self.backend_tokenizer.encode(text, add_special_tokens=add_special_tokens).ids)
+
+    def decode(self, ids: list[int], *, skip_special_tokens: bool = False) -> str:
+        return str(self.backend_tokenizer.decode(ids, skip_special_tokens=skip_special_tokens))

@@ -83,12 +83,18 @@ class ModelFiles:
     @cached_property
     def identity(self) -> ModelIdentity:
         weights = f"{self.name}@{self.commit}" if self.commit else digest({"files": self._file_digests()})
-        template = digest({"chat_template": self.chat_template})
+        template = template_digest({"chat_template": self.chat_template}, self.settings)
         return ModelIdentity(name=self.name, weights=weights, chat_template=template, dtype=self.dtype)
 
     def _file_digests(self) -> dict[str, str]:
         paths = {path for pattern in _DIGESTED for path in self.folder.glob(pattern) if path.is_file()}
         return {path.name: file_digest(path) for path in sorted(paths)}
+
+
+def template_digest(template: dict[str, str], settings: EngineSettings) -> str:
+    """The digest of a chat template and of what it is given; without settings of its own, of the template alone."""
+    kwargs = settings.chat_template_kwargs
+    return digest({**template, "kwargs": kwargs} if kwargs else template)
 
 
 def find_model(name: str, settings: EngineSettings) -> ModelFiles:

@@ -14,7 +14,13 @@ from rlaif.numbers.prefix import common_prefix
 
 def prefix_key(request: Request) -> tuple[tuple[str, str], ...]:
     """What requests are sorted by. Two requests that begin alike stand next to each other."""
-    return tuple((message.role, message.content) for message in request.messages)
+    return tuple(request_turns(request))
+
+
+def request_turns(request: Request) -> list[tuple[str, str]]:
+    """The turns of a request, (role, text), with the one the assistant has begun, if it has."""
+    turns: list[tuple[str, str]] = [(message.role, message.content) for message in request.messages]
+    return [*turns, ("assistant", request.prefill)] if request.prefill else turns
 
 
 def prefix_order(requests: Iterable[Request]) -> list[Request]:
@@ -24,12 +30,13 @@ def prefix_order(requests: Iterable[Request]) -> list[Request]:
 
 def shared_share(left: Request, right: Request) -> float:
     """How much of the second request's text it shares, from its beginning, with the first: 0 to 1."""
-    shared, total = 0, sum(len(message.content) for message in right.messages)
-    for one, other in zip(left.messages, right.messages, strict=False):
-        if one.role != other.role:
+    ours, theirs = request_turns(left), request_turns(right)
+    shared, total = 0, sum(len(text) for _, text in theirs)
+    for (role, one), (other_role, other) in zip(ours, theirs, strict=False):
+        if role != other_role:
             break
-        same = common_prefix(one.content, other.content)
+        same = common_prefix(one, other)
         shared += same
-        if same < max(len(one.content), len(other.content)):
+        if same < max(len(one), len(other)):
             break
     return shared / total if total else 1.0

@@ -19,7 +19,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from rlaif.engines.base import Answer, Closing, Completion, EngineCounters, Failure, FailureKind, ModelIdentity, Request
+from rlaif.engines.order import request_turns
 from rlaif.engines.prepare import too_long
+from rlaif.engines.thinking import split_unknown
 from rlaif.errors import EngineCrashed
 from rlaif.identity import digest
 
@@ -91,7 +93,7 @@ class ScriptedEngine(Closing):
         """Nothing to give back; `calls` stays readable."""
 
     def _answer(self, request: Request) -> Answer:
-        prompt_tokens = sum(len(message.content.split()) + 1 for message in request.messages)
+        prompt_tokens = sum(len(text.split()) + 1 for _, text in request_turns(request))
         if prompt_tokens + 1 > self.max_model_len:
             return too_long(request, prompt_tokens, self.max_model_len)
         kind = self._failure_kind(request)
@@ -142,12 +144,15 @@ class ScriptedEngine(Closing):
             limit, is_cut = max(1, min(limit, len(words) // 2)), True
         if self._draw(request, "unparsed") < self._faults.unparsed:
             text, is_cut = "I would rather talk about something else.", False
+        split = split_unknown(" ".join(words[:limit]) if is_cut else text, may_be_opened=False)
         return Completion(
             request_id=request.id,
-            text=" ".join(words[:limit]) if is_cut else text,
+            text=split.text,
             finish_reason="length" if is_cut else "stop",
             prompt_tokens=prompt_tokens,
             output_tokens=min(len(words), limit),
+            thinking=split.thinking,
+            is_thinking_open=split.is_open,
         )
 
     def _made_up(self, request: Request) -> list[str]:
@@ -157,7 +162,7 @@ class ScriptedEngine(Closing):
     def _draw(self, request: Request, what: str) -> float:
         """A number in [0, 1) that depends on what is asked and on `what`; a greedy request has no seed in it."""
         seed = request.sampling.seed if request.sampling.temperature > 0 else None
-        asked = [self.model, what, seed, *((message.role, message.content) for message in request.messages)]
+        asked = [self.model, what, seed, *request_turns(request)]
         return int.from_bytes(hashlib.sha256(repr(asked).encode()).digest()[:7], "big") / 2**56
 
     def _count(self, answer: Answer) -> None:

@@ -78,12 +78,16 @@ class Row:
 
     def completion(self) -> Completion:
         assert self.finish_reason is not None
+        request = self.prepared.request
+        split = self.prepared.format.split(request, self.text, self.written)
         return Completion(
-            request_id=self.prepared.request.id,
-            text=self.text,
+            request_id=request.id,
+            text=split.text,
             finish_reason=self.finish_reason,
             prompt_tokens=len(self.prepared.tokens),
             output_tokens=len(self.written),
+            thinking=split.thinking,
+            is_thinking_open=split.is_open,
         )
 
 

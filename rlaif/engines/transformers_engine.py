@@ -46,7 +46,7 @@ class TransformersEngine(Closing):
         self._batch_size = settings.batch_size
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._model, tokenizer = _load(files, self._device)
-        self._preparer = Preparer(tokenizer, self.max_model_len)
+        self._preparer = Preparer(tokenizer, self.max_model_len, settings.chat_template_kwargs)
         self._decoder = Decoder(self._model, tokenizer, self._device, self.max_model_len)
         self._counted = EngineCounters(computed_tokens=0)
 

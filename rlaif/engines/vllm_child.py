@@ -185,13 +185,16 @@ def _text_answer(job: Job, output: Any) -> Answer:
     if reason is None:
         words = f"vLLM ended this request with {text.finish_reason!r}"
         return Failure(request_id=request.id, kind="failed", reason=words, prompt_tokens=len(job.prepared.tokens))
+    split = job.prepared.format.split(request, text.text, text.token_ids)
     return Completion(
         request_id=request.id,
-        text=text.text,
+        text=split.text,
         finish_reason=reason,
         prompt_tokens=len(job.prepared.tokens),
         output_tokens=len(text.token_ids),
         cached_tokens=job.cached_tokens,
+        thinking=split.thinking,
+        is_thinking_open=split.is_open,
     )
 
 
@@ -228,7 +231,7 @@ def load(reader: Reader, replies: BinaryIO) -> Worker:
         revision=arguments.get("revision"),
         trust_remote_code=arguments.get("trust_remote_code", False),
     )
-    reader.preparer = Preparer(tokenizer, config.model_config.max_model_len)
+    reader.preparer = Preparer(tokenizer, config.model_config.max_model_len, start["chat_template_kwargs"])
     ready = {
         "type": "ready",
         "max_model_len": config.model_config.max_model_len,

@@ -6,27 +6,34 @@ the policy and the judge. What vLLM prints goes to the log file.
 
 Requests stream to the child and answers stream back; a bounded number is under way, so an iterator of ten million
 requests is consumed only as fast as it is answered.
+
+A child that dies while it answers (the system's out-of-memory killer, a fault of the GPU or of vLLM) is started again,
+and only what it was working on is asked again. The engine ends when children keep dying without an answer in between.
 """
 
-import os
-import signal
-import subprocess
-import sys
-from collections import deque
+import logging
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from rlaif.engines.base import Answer, Closing, EngineCounters, ModelIdentity, Request
+from rlaif.engines.base import Answer, Closing, Completion, EngineCounters, Failure, ModelIdentity, Request
+from rlaif.engines.child_process import ChildDied, ChildProcess
+from rlaif.engines.in_flight import InFlight
 from rlaif.engines.model_files import find_model
 from rlaif.engines.trouble import advice, last_lines, log_tail
 from rlaif.engines.vllm_flags import environment, is_cpu_build, model_arguments, offline_block_tokens, require_vllm
-from rlaif.engines.wire import answer_from_dict, read_message, request_to_dict, write_message
-from rlaif.errors import EngineCrashed, EngineError, EngineUnavailable
+from rlaif.engines.wire import answer_from_dict, request_to_dict
+from rlaif.errors import EngineCrashed, EngineUnavailable
 from rlaif.settings import EngineSettings
 
-_FAREWELL_S = 10.0
+# Deaths without an answer in between that end the engine. One request that kills every child is found out by the fourth
+# (`in_flight.py`): two beside others, two alone.
+DEATHS_IN_A_ROW = 5
+_REST_S = 2.0  # before the second start in a row, and longer each time: memory may take a moment to come back
+
+_log = logging.getLogger(__name__)
 
 
 class VllmEngine(Closing):
@@ -38,39 +45,30 @@ class VllmEngine(Closing):
         require_vllm()
         files = find_model(model, settings)
         self.identity: ModelIdentity = files.identity
+        self.num_restarts = 0
         self._log_file = log_file
+        self._is_closed = False
         self._turn = 0
-        self._ready: dict[str, Any] | None = None
-        self._inbox: deque[dict[str, Any]] = deque()
+        self._deaths_in_a_row = 0
         self._counters: dict[str, float] = {}
+        self._earlier: dict[str, float] = {}  # what children that died had last counted
         cpu = is_cpu_build()
         arguments = model_arguments(settings, files, cpu=cpu)
         if cpu:
             arguments["block_size"] = offline_block_tokens(settings)
-        self._start(environment(cpu=cpu, in_process=True))
-        self._send({"type": "start", "arguments": arguments, "cpu": cpu})
+        self._environment = environment(cpu=cpu, in_process=True)
+        kwargs = settings.chat_template_kwargs
+        self._first_message = {"type": "start", "arguments": arguments, "cpu": cpu, "chat_template_kwargs": kwargs}
+        self._start()
 
-    def _start(self, environ: dict[str, str]) -> None:
-        self._log_file.parent.mkdir(parents=True, exist_ok=True)
-        child_reads, we_write = os.pipe()
-        we_read, child_writes = os.pipe()
-        with self._log_file.open("ab") as log:
-            self._child = subprocess.Popen(  # noqa: S603  # our own module, no shell
-                [sys.executable, "-m", self.child_module, str(child_reads), str(child_writes)],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                pass_fds=(child_reads, child_writes),
-                start_new_session=True,  # Ctrl-C in the terminal is ours to handle; and one signal ends the group
-                env=environ,
-            )
-        os.close(child_reads)
-        os.close(child_writes)
-        self._requests, self._replies = os.fdopen(we_write, "wb"), os.fdopen(we_read, "rb")
+    def _start(self) -> None:
+        self._ready: dict[str, Any] | None = None
+        self._child = ChildProcess(self.child_module, environ=self._environment, log_file=self._log_file)
+        self._child.send(self._first_message)
 
     @property
     def max_model_len(self) -> int:
-        return int(self._await_ready()["max_model_len"])
+        return int(self._opened()["max_model_len"])
 
     @property
     def pid(self) -> int:
@@ -78,33 +76,70 @@ class VllmEngine(Closing):
         return self._child.pid
 
     def complete(self, requests: Iterable[Request]) -> Iterator[Answer]:
-        window = int(self._await_ready()["window"])
+        self._opened()
         self._turn += 1
-        turn, source = self._turn, iter(requests)
-        num_open, is_exhausted = 0, False
+        flight = InFlight(requests)
+        answers: list[Answer]
         try:
             while True:
-                while num_open < window and not is_exhausted:
-                    request = next(source, None)
-                    is_exhausted = request is None
-                    if request is not None:
-                        num_open += 1
-                        message = {"type": "request", "turn": turn, "request": request_to_dict(request)}
-                        is_exhausted = not self._send(message)  # a dead child is read to its end before we say so
-                if not num_open:
-                    return
-                for answer in self._answers(turn):
-                    num_open -= 1
+                try:
+                    self._send_what_fits(flight)
+                    if not flight.open:
+                        return
+                    answers = self._answers()
+                except ChildDied as death:
+                    answers = self._start_again(death, flight)
+                for answer in answers:
+                    flight.answered(answer.request_id)
                     yield answer
         finally:
-            if num_open:
-                self._send({"type": "abort", "turn": turn})
+            if flight.open:
+                self._child.send({"type": "abort", "turn": self._turn})
+
+    def _send_what_fits(self, flight: InFlight) -> None:
+        window = int(self._await_ready()["window"])
+        while (request := flight.next(window)) is not None:
+            message = {"type": "request", "turn": self._turn, "request": request_to_dict(request)}
+            if not self._child.send(message):
+                return  # it is dead: what it had answered is read first, then its death
+
+    def _answers(self) -> list[Answer]:
+        """The next answers of this turn; those to a turn that was given up are dropped."""
+        message = self._child.receive("answers")
+        if message["turn"] != self._turn:
+            return []
+        answers = [answer_from_dict(answer) for answer in message["answers"]]
+        if any(isinstance(answer, Completion) for answer in answers):
+            self._deaths_in_a_row = 0
+        return answers
+
+    def _start_again(self, death: ChildDied, flight: InFlight) -> list[Answer]:
+        """A new child in the dead one's place, which is asked what had no answer. Returns what is given up instead."""
+        self._deaths_in_a_row += 1
+        blamed = flight.died()
+        if self._deaths_in_a_row >= DEATHS_IN_A_ROW:
+            self._is_closed = True
+            times = f"vLLM died {self._deaths_in_a_row} times in a row without an answer"
+            raise EngineCrashed(self._told(times, death), do=self._advice(death))
+        self.num_restarts += 1
+        self._earlier, self._counters = self._all_counted(), {}
+        _log.warning(
+            "vLLM died (%s): %s. It is started again and asked what had no answer; its log is %s",
+            *(self.identity.name, death.how, self._log_file),
+        )
+        time.sleep(_REST_S * (self._deaths_in_a_row - 1))
+        self._start()
+        if blamed is None:
+            return []
+        reason = f"vLLM died whenever it worked on this request ({death.how})"
+        return [Failure(request_id=blamed.id, kind="failed", reason=reason)]
 
     def counters(self) -> EngineCounters:
         """vLLM's own totals; after close() or a crash the last ones known."""
-        if self._ready is not None and self._send({"type": "counters"}):
-            self._counters = self._await("counters")["counters"]
-        known = self._counters
+        if self._ready is not None and self._child.send({"type": "counters"}):
+            with suppress(ChildDied):  # whoever waits for answers finds that out
+                self._counters = self._child.receive("counters")["counters"]
+        known = self._all_counted()
         computed = known.get("vllm:prompt_tokens_by_source:local_compute")
         return EngineCounters(
             requests=int(known.get("vllm:request_success", 0)),
@@ -114,73 +149,35 @@ class VllmEngine(Closing):
             extra=known,
         )
 
+    def _all_counted(self) -> dict[str, float]:
+        names = self._earlier | self._counters
+        return {name: self._earlier.get(name, 0) + self._counters.get(name, 0) for name in names}
+
     def close(self) -> None:
         """End the child and its workers, by force if they do not go; may be called again."""
-        if self._requests.closed:
-            return
-        if self._child.poll() is None and self._ready is not None:
-            self._send({"type": "close"})
-            with suppress(subprocess.TimeoutExpired):  # it may be in a long step, or hang: the signal ends either
-                self._child.wait(_FAREWELL_S)
-        self._kill()
-        self._ready = None
+        self._child.close(is_asked=self._ready is not None)
+        self._is_closed, self._ready = True, None
 
-    def _kill(self) -> None:
-        with suppress(ProcessLookupError):  # the whole group has ended already
-            os.killpg(self._child.pid, signal.SIGKILL)
-        self._child.wait()
-        for stream in (self._requests, self._replies):
-            with suppress(BrokenPipeError):  # what was still to be flushed has no reader any more
-                stream.close()
-
-    def _send(self, message: dict[str, Any]) -> bool:
-        """False when the child is gone."""
-        if self._requests.closed:
-            return False
+    def _opened(self) -> dict[str, Any]:
+        """What the child said when it was ready. Raises EngineUnavailable where it could not load the model."""
+        if self._is_closed:
+            raise EngineCrashed(f"the vLLM engine for {self.identity.name!r} is closed", do="Open a new one.")
         try:
-            write_message(self._requests, message)
-        except BrokenPipeError:
-            return False
-        return True
-
-    def _answers(self, turn: int) -> Iterator[Answer]:
-        message = self._await("answers")
-        if message["turn"] == turn:  # answers to a turn that was given up are dropped
-            yield from map(answer_from_dict, message["answers"])
-
-    def _await(self, kind: str) -> dict[str, Any]:
-        """The next message of this kind; others are kept for whoever waits for them."""
-        for kept in self._inbox:
-            if kept["type"] == kind:
-                self._inbox.remove(kept)
-                return kept
-        while (message := read_message(self._replies)) is not None:
-            if message["type"] == kind:
-                return message
-            if message["type"] == "fatal":
-                raise self._death(message["error"])
-            self._inbox.append(message)
-        raise self._death(None)
+            return self._await_ready()
+        except ChildDied as death:
+            self._is_closed = True
+            raise EngineUnavailable(
+                self._told("vLLM could not load the model", death), do=self._advice(death)
+            ) from None
 
     def _await_ready(self) -> dict[str, Any]:
-        if self._requests.closed:
-            raise EngineCrashed(f"the vLLM engine for {self.identity.name!r} is closed", do="Open a new one.")
         if self._ready is None:
-            self._ready = self._await("ready")
+            self._ready = self._child.receive("ready")
         return self._ready
 
-    def _death(self, said: str | None) -> EngineError:
-        """What to raise when the child has ended or is about to."""
-        was_ready = self._ready is not None
-        self._ready = None
-        try:
-            status = self._child.wait(_FAREWELL_S)
-        except subprocess.TimeoutExpired:
-            status = 0
-        self._kill()
-        tail = log_tail(self._log_file)
-        how = said or (f"killed by signal {-status}" if status < 0 else f"exit status {status}")
-        what = "vLLM died" if was_ready else "vLLM could not load the model"
-        words = f"{what} ({self.identity.name}): {how}\nlast lines of {self._log_file}:\n{last_lines(tail)}"
-        todo = advice(f"{said or ''}\n{tail}", killed=status == -signal.SIGKILL and said is None)
-        return (EngineCrashed if was_ready else EngineUnavailable)(words, do=todo)
+    def _told(self, what: str, death: ChildDied) -> str:
+        lines = last_lines(log_tail(self._log_file))
+        return f"{what} ({self.identity.name}): {death.how}\nlast lines of {self._log_file}:\n{lines}"
+
+    def _advice(self, death: ChildDied) -> str:
+        return advice(f"{death.said or ''}\n{log_tail(self._log_file)}", killed=death.is_killed)

@@ -42,6 +42,7 @@ def request_to_dict(request: Request) -> dict[str, Any]:
         "sampling": {name: getattr(sampling, name) for name in Sampling.__slots__},
         "choices": request.choices,
         "json_schema": request.json_schema,
+        "prefill": request.prefill,
     }
 
 
@@ -53,6 +54,7 @@ def request_from_dict(value: dict[str, Any]) -> Request:
         sampling=Sampling(**{**sampling, "stop": tuple(sampling["stop"])}),
         choices=tuple(value["choices"]),
         json_schema=value["json_schema"],
+        prefill=value["prefill"],
     )
 
 

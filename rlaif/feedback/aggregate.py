@@ -1,8 +1,10 @@
-"""From judgments to labels: a pure function of what the judge said, so it can be done again for nothing."""
+"""From judgments to labels: a pure function of what the judge said and the answers' texts, so it can be done again for
+nothing."""
 
 from collections.abc import Sequence
 
 from rlaif.constitution import Constitution
+from rlaif.feedback.check_verdicts import check_verdicts, in_order
 from rlaif.numbers.pooling import both_orders, pooled
 from rlaif.records import Judgment, LabelledPair, PrincipleVerdict, ResponsePair
 
@@ -11,12 +13,13 @@ def label_pair(
     pair: ResponsePair, judgments: Sequence[Judgment], constitution: Constitution, *, probability_floor: float
 ) -> LabelledPair:
     """Both orders averaged per principle, then principles pooled by weight. A principle without a verdict in both
-    orders has no say, and the weights of the others are taken as they are."""
+    orders has no say, and the weights of the others are taken as they are. Checks are computed here: they are free."""
     by_principle: dict[str, list[Judgment]] = {}
     for judgment in judgments:
         by_principle.setdefault(judgment.principle_id, []).append(judgment)
     weights = {principle.id: principle.weight for principle in constitution.principles}
-    verdicts = tuple(_verdict(pair, own, weights[name]) for name, own in by_principle.items())
+    judged = [_verdict(pair, own, weights[name]) for name, own in by_principle.items()]
+    verdicts = in_order([*judged, *check_verdicts(pair, constitution)], constitution)
     heard = [(v.principle_id, v.probability, v.weight) for v in verdicts if v.probability is not None and v.weight > 0]
     if not heard:
         return LabelledPair(pair, verdicts, None, {})

@@ -22,6 +22,7 @@ class Budget:
     clock: Callable[[], float] = time.monotonic
     calls_begun: int = 0
     tokens_used: int = 0
+    is_refusing: bool = False
     begun: float = field(init=False)
 
     def __post_init__(self) -> None:
@@ -31,6 +32,7 @@ class Budget:
         """The requests, for as long as nothing is used up."""
         for request in requests:
             if self._used_up():
+                self.is_refusing = True
                 return
             self.calls_begun += 1
             yield request
@@ -47,6 +49,11 @@ class Budget:
                 f"stopped at the limit of {limit}, after {self.calls_begun:,} model calls.",
                 do="What was answered is kept: the same command continues from here, with a fresh limit.",
             )
+
+    def check_refused(self) -> None:
+        """Raise BudgetReached where a request was held back."""
+        if self.is_refusing:
+            self.check()
 
     def _used_up(self) -> str:
         """The limit that is reached, in words; empty where none is."""

@@ -1,11 +1,11 @@
 """Which labelled pairs enter the dataset: a rule per prompt, a margin, and what becomes of ties. No model is asked."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from itertools import groupby
 
-from rlaif.numbers.pooling import log_odds
+from rlaif.feedback.pair_rules import most_decided, take_by_rule
 from rlaif.records import LabelledPair, Pair, PrincipleVerdict
 from rlaif.settings import PairSettings
 
@@ -19,41 +19,26 @@ class Choice:
 
 
 def choose_pairs(labelled: Iterable[LabelledPair], settings: PairSettings, *, judge: str) -> Choice:
-    """Apply the pair rule to each prompt's labelled pairs (which stand together), then margin and ties."""
+    """Apply the pair rule to each prompt's labelled pairs (which stand together), then margin, ties and the limit."""
     pairs: list[Pair] = []
     left_out: Counter[str] = Counter()
     for _, group in groupby(labelled, key=lambda one: one.pair.prompt.id):
         own = list(group)
         with_label = [one for one in own if one.probability is not None]
         left_out["no verdict"] += len(own) - len(with_label)
-        candidates = with_label if settings.rule == "all" else best_against_worst(with_label, settings)
+        candidates = take_by_rule(with_label, settings)
         left_out[f"not by the rule {settings.rule}"] += len(with_label) - len(candidates)
+        entering: list[Pair] = []
         for candidate in candidates:
             reason = _left_out_because(candidate, settings)
             if reason:
                 left_out[reason] += 1
             else:
-                pairs.append(_pair(candidate, settings, judge))
+                entering.append(_pair(candidate, settings, judge))
+        kept = most_decided({pair.id: pair.margin for pair in entering}, settings.max_pairs_per_prompt)
+        left_out[f"over {settings.max_pairs_per_prompt} pairs of its prompt"] += len(entering) - len(kept)
+        pairs += [pair for pair in entering if pair.id in kept]
     return Choice(tuple(pairs), {reason: count for reason, count in left_out.items() if count})
-
-
-def best_against_worst(labelled: Sequence[LabelledPair], settings: PairSettings) -> list[LabelledPair]:
-    """The pair of the answers with the highest and the lowest mean log-odds against all others of their prompt.
-
-    Answers of equal strength are told apart by id, so the choice depends on nothing but the labels. The pair's label
-    is that of its own comparison.
-    """
-    scores: dict[str, list[float]] = {}
-    for one in labelled:
-        assert one.probability is not None
-        strength = log_odds(one.probability, settings.probability_floor)
-        scores.setdefault(one.pair.x.id, []).append(strength)
-        scores.setdefault(one.pair.y.id, []).append(-strength)
-    if not scores:
-        return []
-    ranked = sorted(scores, key=lambda name: (sum(scores[name]) / len(scores[name]), name))
-    ends = {ranked[0], ranked[-1]}
-    return [one for one in labelled if {one.pair.x.id, one.pair.y.id} == ends]
 
 
 def _is_tie(one: LabelledPair, settings: PairSettings) -> bool:

@@ -1,27 +1,52 @@
 """What missing requests cost: tokens read and written, seconds by this machine's measured rates, money by set prices.
 
-Tokens are counted by the model's own tokenizer. Of very many requests all characters are counted, and tokens only of
-a part, in runs of neighbours so that what they share is seen; the part gives the tokens per character.
+Tokens are counted by the model's own tokenizer. Of very many requests only a part is rendered, and of that only a part
+is put into tokens; both parts are runs of neighbours, so that what requests share is seen. The tokens per character
+come from the smaller part, the characters per request from the larger.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import TypeVar
 
 from rlaif.engines.base import Request
 from rlaif.engines.counting import PromptCounter
 from rlaif.engines.order import prefix_order
 from rlaif.numbers.prefix import common_prefix, prefix_tree_tokens
 
-_TOKENISED = 4_000  # requests at the most: a few seconds
-_NEIGHBOURS = 100
+T = TypeVar("T")
+
+_RENDERED = 400_000  # requests, about: some ten seconds
+_CALL = 50.0
+_WRITTEN = 5.0
+_TOKENISED = 4_000  # requests, about: a few seconds
+_NEIGHBOURS = 100  # requests of a run that is tokenised
+_LONG_RUN = 5_000  # of one that is rendered: long beside one prompt's requests, whose run it may cut
+
+
+def effort(calls: int, read_tokens: int, output_tokens: int) -> float:
+    """How much work this is for a model, as if all of it were tokens to read.
+
+    A call has a cost of its own, and a token written costs more than one read. How much more differs between machines;
+    what a machine measured sets the scale, and these two set only how that carries over to work of another mixture.
+    """
+    return _CALL * calls + read_tokens + _WRITTEN * output_tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """Seconds per `effort`. `reads_once`: the engine computes a beginning that prompts share only once."""
+
+    seconds: float
+    reads_once: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rates:
-    """What this machine measured: seconds per call by stage, seconds of loading by model. Absent: never measured."""
+    """What this machine measured: rates by stage, seconds of loading by model. Absent: never measured."""
 
-    per_call_s: Mapping[str, float]
+    by_stage: Mapping[str, Rate]
     loading_s: Mapping[str, float]
 
 
@@ -56,16 +81,29 @@ class Output:
     is_measured: bool
 
 
-def count_prompt_tokens(requests: Sequence[Request], counter: PromptCounter) -> tuple[int, int]:
-    """(tokens of all prompts, tokens of their prefix tree)."""
-    ordered = prefix_order(requests)
-    part = neighbours(ordered, _TOKENISED)
-    tokens = [counter.tokens(request) for request in part]
-    exact = sum(map(len, tokens)), prefix_tree_tokens(tokens)
-    if len(part) == len(ordered):
-        return exact
-    (all_read, all_new), (read, new) = characters(ordered), characters(part)
-    return round(exact[0] * all_read / read), round(exact[1] * all_new / new)
+class TokenCount:
+    """Tokens of all prompts of a stage (`prompt`) and of their prefix trees (`shared`), block after block."""
+
+    def __init__(self, counter: PromptCounter, num_blocks: int = 1) -> None:
+        self._counter = counter
+        self._rendered, self._tokenised = _RENDERED // num_blocks, _TOKENISED // num_blocks
+        self.prompt = self.shared = 0
+
+    def add(self, requests: Mapping[str, Request], keys: Sequence[str]) -> None:
+        """The requests with these keys, which stand in the order of their stage: neighbours are alike."""
+        rendered = neighbours(keys, self._rendered, _LONG_RUN)
+        prompt, shared = self._count(prefix_order(requests[key] for key in rendered))
+        self.prompt += round(prompt * len(keys) / len(rendered))
+        self.shared += round(shared * len(keys) / len(rendered))
+
+    def _count(self, ordered: Sequence[Request]) -> tuple[float, float]:
+        part = neighbours(ordered, self._tokenised, _NEIGHBOURS)
+        tokens = [self._counter.tokens(request) for request in part]
+        exact = sum(map(len, tokens)), prefix_tree_tokens(tokens)
+        if len(part) == len(ordered):
+            return exact
+        (all_read, all_new), (read, new) = characters(ordered), characters(part)
+        return exact[0] * all_read / read, exact[1] * all_new / new
 
 
 def characters(ordered: Sequence[Request]) -> tuple[int, int]:
@@ -75,48 +113,43 @@ def characters(ordered: Sequence[Request]) -> tuple[int, int]:
     return sum(map(len, texts)), sum(new)
 
 
-def neighbours(ordered: Sequence[Request], most: int) -> list[Request]:
-    """At most about `most` of the requests in whole runs of neighbours, evenly over all of them."""
+def neighbours(ordered: Sequence[T], most: int, length: int) -> Sequence[T]:
+    """At most about `most` of them in whole runs of `length`, evenly over all."""
     if len(ordered) <= most:
-        return list(ordered)
-    runs = [ordered[start : start + _NEIGHBOURS] for start in range(0, len(ordered), _NEIGHBOURS)]
-    wanted = max(1, most // _NEIGHBOURS)
+        return ordered
+    runs = [ordered[start : start + length] for start in range(0, len(ordered), length)]
+    wanted = max(1, most // length)
     taken = [runs[number * len(runs) // wanted] for number in range(wanted)]
-    return [request for run in taken for request in run]
+    return [one for run in taken for one in run]
 
 
 def bill(
     stage: str,
     model: str,
-    requests: Sequence[Request],
+    calls: int,
     *,
-    counter: PromptCounter | None,
+    tokens: tuple[int, int],
     expected: Output,
-    name: str,
-    rates: Rates,
+    rate: Rate | None,
     prices: Prices,
 ) -> Bill:
-    """What these requests cost. `name` is the stage as timings name it; nothing to ask needs no counter."""
-    prompt, shared = count_prompt_tokens(requests, counter) if counter else (0, 0)
-    output = round(len(requests) * expected.per_call)
-    per_call = rates.per_call_s.get(name)
+    """What these calls cost. `tokens`: of all prompts, and of their prefix trees."""
+    output = round(calls * expected.per_call)
+    prompt, shared = tokens
+    seconds = None
+    if rate or not calls:
+        seconds = rate.seconds * effort(calls, shared if rate.reads_once else prompt, output) if rate else 0.0
     return Bill(
         stage=stage,
         model=model,
-        calls=len(requests),
+        calls=calls,
         prompt_tokens=prompt,
         shared_tokens=shared,
         output_tokens=output,
         is_output_measured=expected.is_measured,
-        seconds=_seconds(len(requests), per_call),
+        seconds=seconds,
         money=money(prompt, output, prices),
     )
-
-
-def _seconds(calls: int, per_call_s: float | None) -> float | None:
-    if calls == 0:
-        return 0.0
-    return None if per_call_s is None else calls * per_call_s
 
 
 def money(prompt_tokens: int, output_tokens: int, prices: Prices) -> float | None:

@@ -1,9 +1,12 @@
 """The books of a run: every planned request in exactly one outcome, and the sums checked."""
 
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
+from rlaif.feedback.judge import count_judgments
+from rlaif.feedback.road import Block
+from rlaif.feedback.sample import Sample
 from rlaif.records import OUTCOMES, Outcome
 
 _REASONS_NAMED = 20
@@ -24,17 +27,63 @@ class StageCount:
         return 1.0 - useful / self.planned if self.planned else 0.0
 
 
-def count_stage(planned: int, ended: Iterable[tuple[Outcome, str]]) -> StageCount:
-    """Count (outcome, reason) of every request. AssertionError when they are not as many as were planned."""
-    outcomes: Counter[Outcome] = Counter()
-    reasons: Counter[str] = Counter()
-    for outcome, reason in ended:
-        outcomes[outcome] += 1
-        if reason:
-            reasons[f"{outcome}: {reason}"] += 1
-    counted = sum(outcomes.values())
-    assert counted == planned, f"{planned} requests were planned, {counted} ended"
-    named = dict(reasons.most_common(_REASONS_NAMED))
-    if len(reasons) > len(named):
-        named["other reasons"] = reasons.total() - sum(named.values())
-    return StageCount(planned, {outcome: outcomes[outcome] for outcome in OUTCOMES}, named)
+def most_first(counted: Mapping[str, int]) -> dict[str, int]:
+    """The same, the most frequent first, equals by name: no order depends on what was met first."""
+    return dict(sorted(counted.items(), key=lambda item: (-item[1], item[0])))
+
+
+@dataclass
+class Ledger:
+    """One stage's requests while they are counted."""
+
+    planned: int = 0
+    outcomes: Counter[Outcome] = field(default_factory=Counter)
+    reasons: Counter[str] = field(default_factory=Counter)
+
+    def add(self, planned: int, ended: Iterable[tuple[Outcome, str]]) -> None:
+        """Count (outcome, reason) of every request. AssertionError when they are not as many as were planned."""
+        self.planned += planned
+        for outcome, reason in ended:
+            self.outcomes[outcome] += 1
+            if reason:
+                self.reasons[f"{outcome}: {reason}"] += 1
+        counted = self.outcomes.total()
+        assert counted == self.planned, f"{self.planned} requests were planned, {counted} ended"
+
+    def close(self) -> StageCount:
+        named = dict(list(most_first(self.reasons).items())[:_REASONS_NAMED])
+        if len(self.reasons) > len(named):
+            named["other reasons"] = self.reasons.total() - sum(named.values())
+        return StageCount(self.planned, {outcome: self.outcomes[outcome] for outcome in OUTCOMES}, named)
+
+
+@dataclass
+class RunCount:
+    """A run's requests by how they ended, stage by stage, and what was left out on the way, block after block."""
+
+    sample: Ledger = field(default_factory=Ledger)
+    judge: Ledger = field(default_factory=Ledger)
+    critique: Ledger = field(default_factory=Ledger)
+    left_out: Counter[str] = field(default_factory=Counter)
+    unanswered: list[Sample] = field(default_factory=list)
+
+    def add(self, block: Block) -> None:
+        settings, constitution = block.road.settings, block.road.constitution
+        self.sample.add(
+            len(block.prompts) * sum(policy.samples for policy in settings.policies),
+            ((sample.outcome, sample.reason) for sample in block.samples),
+        )
+        self.judge.add(
+            count_judgments(block.pairing.pairs, constitution),
+            ((judgment.outcome, judgment.reason) for own in block.judgments.values() for judgment in own),
+        )
+        self.critique.add(
+            len(block.pairs) if settings.pairs.critiques == "dataset" else 0,
+            ((pair.critique.outcome, pair.critique.reason) for pair in block.pairs if pair.critique),
+        )
+        self.left_out.update(block.pairing.left_out)
+        self.left_out.update(block.choice.left_out)
+        self.unanswered += [sample for sample in block.samples if sample.outcome in ("refused", "failed")]
+
+    def stages(self) -> dict[str, StageCount]:
+        return {"sample": self.sample.close(), "judge": self.judge.close(), "critique": self.critique.close()}

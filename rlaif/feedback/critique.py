@@ -6,18 +6,15 @@ They are written after the label and stay out of it; what is said here never cha
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from rlaif.constitution import Constitution, Principle
+from rlaif.constitution import Constitution
 from rlaif.engines.base import Completion, Failure, ModelIdentity, Request, Sampling
-from rlaif.feedback.ask import Asking, Session, Value, ask
-from rlaif.feedback.judge import comparison_messages
-from rlaif.feedback.keys import CRITIQUE_VERSION, comparison_key
-from rlaif.feedback.progress import Progress
-from rlaif.records import Critique, Outcome, Pair, Response, ResponsePair
+from rlaif.engines.thinking import cut_reason
+from rlaif.feedback.ask import Asking, Requests, Value
+from rlaif.feedback.judge import Comparison, comparison_messages
+from rlaif.feedback.keys import CRITIQUE_VERSION, ComparisonKeys
+from rlaif.records import Critique, Outcome, Pair, ResponsePair
 from rlaif.settings import JudgeSettings
-from rlaif.store import Store
 from rlaif.templates import Template
-
-Place = tuple[str, Response, Response, Principle]  # the key, the responses in the order shown, what is asked about
 
 
 def deciding_principle(pair: Pair) -> str:
@@ -27,10 +24,15 @@ def deciding_principle(pair: Pair) -> str:
 
 @dataclass(frozen=True, slots=True)
 class CritiqueStage:
-    """The critic's requests. `places` says, by pair, the key and what is shown under it."""
+    """The critic's requests. `places` says which comparison a key stands for."""
 
     asking: Asking
-    places: Mapping[str, Place]
+    places: Mapping[str, Comparison]
+
+    def attach(self, pairs: Sequence[Pair], values: Mapping[str, Value]) -> tuple[Pair, ...]:
+        """The same pairs, each with its critique."""
+        written = {place[0].id: _critique(key, place, values[key]) for key, place in self.places.items()}
+        return tuple(replace(pair, critique=written[pair.id]) for pair in pairs)
 
 
 def critique_stage(
@@ -43,48 +45,35 @@ def critique_stage(
 ) -> CritiqueStage:
     """What is asked about the dataset's pairs. The responses are shown in the order of their ids, not of the label."""
     principles = {principle.id: principle for principle in constitution.principles}
-    what = {"critique": CRITIQUE_VERSION, "max_tokens": settings.critique_max_tokens}
-    requests: dict[str, Request] = {}
-    places: dict[str, Place] = {}
+    keys = ComparisonKeys(
+        {"critique": CRITIQUE_VERSION, "max_tokens": settings.critique_max_tokens}, template, identity
+    )
+    key_of = {name: keys.under(principle.judging_content()) for name, principle in principles.items()}
+    places: dict[str, Comparison] = {}
     for pair in pairs:
         x, y = sorted((pair.chosen, pair.rejected), key=lambda response: response.id)
-        principle = principles[deciding_principle(pair)]
-        key = comparison_key(what, x, y, principle.judging_content(), template, identity)
-        messages = comparison_messages(template, ResponsePair(pair.prompt, x, y), principle, x, y)
-        requests[key] = Request(id=key, messages=messages, sampling=Sampling(max_tokens=settings.critique_max_tokens))
-        places[pair.id] = (key, x, y, principle)
+        name = deciding_principle(pair)
+        places[key_of[name](x, y, pair.prompt.messages)] = (ResponsePair(pair.prompt, x, y), principles[name], x, y)
+    sampling = Sampling(max_tokens=settings.critique_max_tokens)
     asking = Asking(
         name=f"critique with {settings.model}",
         kind="critiques",
-        requests=requests,
+        requests=Requests(
+            places,
+            lambda key, place: Request(id=key, messages=comparison_messages(template, *place), sampling=sampling),
+        ),
         read=_value,
         outcome=lambda value: value["outcome"],
     )
     return CritiqueStage(asking, places)
 
 
-def with_critiques(
-    pairs: Sequence[Pair],
-    constitution: Constitution,
-    settings: JudgeSettings,
-    *,
-    template: Template,
-    session: Session,
-    store: Store,
-    progress: Progress,
-) -> tuple[Pair, ...]:
-    """The same pairs, each with a critique."""
-    stage = critique_stage(pairs, constitution, settings, template=template, identity=session.model.identity)
-    values = ask(stage.asking, session=session, store=store, progress=progress)
-    return tuple(replace(pair, critique=_critique(pair.id, *stage.places[pair.id], values)) for pair in pairs)
-
-
 def _value(answer: Completion | Failure) -> Value:
     if isinstance(answer, Failure):
         outcome: Outcome = "failed" if answer.kind == "failed" else "refused"
         return {"outcome": outcome, "text": "", "reason": answer.reason}
-    if answer.finish_reason == "length":
-        outcome, reason = "truncated", f"cut after {answer.output_tokens} tokens"
+    if cut := cut_reason(answer):
+        outcome, reason = "truncated", cut
     elif not answer.text.strip():
         outcome, reason = "abstained", "empty critique"
     else:
@@ -92,19 +81,18 @@ def _value(answer: Completion | Failure) -> Value:
     return {
         "outcome": outcome,
         "text": answer.text.strip(),
+        **({"thinking": answer.thinking} if answer.thinking else {}),
         "reason": reason,
         "prompt_tokens": answer.prompt_tokens,
         "output_tokens": answer.output_tokens,
     }
 
 
-def _critique(
-    pair_id: str, key: str, first: Response, second: Response, principle: Principle, values: dict[str, Value]
-) -> Critique:
-    value = values[key]
+def _critique(key: str, place: Comparison, value: Value) -> Critique:
+    pair, principle, first, second = place
     return Critique(
         key=key,
-        pair_id=pair_id,
+        pair_id=pair.id,
         first_id=first.id,
         second_id=second.id,
         principle_id=principle.id,

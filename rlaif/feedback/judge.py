@@ -14,7 +14,7 @@ from rlaif.constitution import Constitution, Principle
 from rlaif.engines.base import Completion, Failure, ModelIdentity, Request, Sampling
 from rlaif.errors import TemplateError
 from rlaif.feedback.ask import Asking, Requests, Session, Value, ask
-from rlaif.feedback.keys import VERDICT_VERSION, comparison_key
+from rlaif.feedback.keys import VERDICT_VERSION, ComparisonKeys
 from rlaif.feedback.progress import Progress
 from rlaif.numbers.pooling import choice_probability
 from rlaif.records import Judgment, Message, Outcome, Response, ResponsePair
@@ -23,6 +23,7 @@ from rlaif.store import Store
 from rlaif.templates import Template, render_conversation
 
 Comparison = tuple[ResponsePair, Principle, Response, Response]  # the pair, and its responses in the order shown
+QUESTION_OF_A_CHECK = "Which answer follows this principle better?"  # a critic may be asked; a judge never is
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +58,13 @@ def judge_stage(
             do="A comparison needs two, e.g. `choices: [A, B]`: the response shown first, and the one shown second.",
         )
     what = {"verdict": VERDICT_VERSION}
-    contents = {principle.id: principle.judging_content() for principle in constitution.enabled}
+    keys = ComparisonKeys(what, template, identity)
+    key_of = {principle.id: keys.under(principle.judging_content()) for principle in constitution.enabled}
     places: dict[str, Comparison] = {}
     for pair in pairs:
-        for principle in constitution.for_tags(pair.prompt.tags):
+        for principle in constitution.judged_for_tags(pair.prompt.tags):
             for first, second in ((pair.x, pair.y), (pair.y, pair.x)):
-                key = comparison_key(what, first, second, contents[principle.id], template, identity)
+                key = key_of[principle.id](first, second, pair.prompt.messages)
                 places[key] = (pair, principle, first, second)
     sampling = Sampling(max_tokens=1)
     asking = Asking(
@@ -97,7 +99,7 @@ def judge_pairs(
 
 def count_judgments(pairs: Sequence[ResponsePair], constitution: Constitution) -> int:
     """How many judgments these pairs need: both orders of every principle that applies."""
-    return sum(2 * len(constitution.for_tags(pair.prompt.tags)) for pair in pairs)
+    return sum(2 * len(constitution.judged_for_tags(pair.prompt.tags)) for pair in pairs)
 
 
 def comparison_messages(
@@ -109,7 +111,7 @@ def comparison_messages(
         response_a=first.text,
         response_b=second.text,
         principle=principle_block(principle),
-        question=principle.question,
+        question=principle.question or QUESTION_OF_A_CHECK,
     )
     return (Message("user", text),)
 

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from rlaif.engines.base import Request
 from rlaif.feedback.cost import Bill
 
 StageName = Literal["sample", "judge", "critique"]
@@ -15,7 +14,7 @@ STAGES: tuple[StageName, ...] = ("sample", "judge", "critique")
 class Missing:
     """A request that is not in the store. `why` may hold {prompts} and {calls}, numbers of all that share it."""
 
-    request: Request
+    key: str
     prompt_id: str
     why: str
     is_estimated: bool = False

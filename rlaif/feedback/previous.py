@@ -10,8 +10,8 @@ from rlaif.constitution import Constitution, load_constitution
 from rlaif.documents import read_yaml, validate
 from rlaif.engines.base import ModelIdentity
 from rlaif.errors import RlaifError, SettingsError
-from rlaif.feedback.generate import Templates
 from rlaif.feedback.keys import answering
+from rlaif.feedback.road import Templates
 from rlaif.pair_dataset import read_rows
 from rlaif.settings import PolicySettings, Settings
 from rlaif.templates import load_template
@@ -41,7 +41,9 @@ def read_previous(folder: Path) -> Previous | None:
     try:
         summary = json.loads((folder / "run.json").read_text(encoding="utf-8"))
         settings = read_settings(folder)
-        labels = [(row["pair_id"], row["prompt_id"]) for row in read_rows(folder / "labels.parquet")]
+        labels = [
+            (row["pair_id"], row["prompt_id"]) for row in read_rows(folder / "labels.parquet", ["pair_id", "prompt_id"])
+        ]
         policies = [ModelIdentity(**identity) for identity in summary["policies"]]
         return Previous(
             settings=settings,

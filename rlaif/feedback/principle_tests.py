@@ -6,6 +6,7 @@ key. So a test that was judged once costs nothing until the principle's words, t
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from rlaif.constitution import Constitution, Principle, PrincipleTest
 from rlaif.engines.base import ModelIdentity
@@ -16,6 +17,7 @@ from rlaif.feedback.progress import Progress
 from rlaif.records import Judgment, Message, Prompt, Response, ResponsePair
 from rlaif.settings import JudgeSettings
 from rlaif.store import Store
+from rlaif.store.wanted import write_wanted
 from rlaif.templates import Template
 
 
@@ -44,14 +46,19 @@ def run_tests(
     session: Session,
     store: Store,
     progress: Progress,
+    wish: Path,
 ) -> list[Tested]:
-    """The tests of the enabled principles, in the order they are written."""
+    """The tests of the enabled principles, in the order they are written.
+
+    `wish` is the folder that says to `rlaif store gc` what they rest on; it is written before the first question.
+    """
     cases = [(one, number, test) for one in constitution.enabled for number, test in enumerate(one.tests, start=1)]
     stages = [_stage(one, test, settings, template, session.model.identity) for one, _, test in cases]
     requests = {key: request for stage, _ in stages for key, request in stage.asking.requests.items()}
     if not stages:
         return []
     asking = replace(stages[0][0].asking, name=f"test with {settings.model}", requests=requests)
+    write_wanted(wish, {asking.kind: list(requests)})
     values = ask(asking, session=session, store=store, progress=progress)
     return [
         _tested(one, number, test, pair, stage.judgments(values).get(pair.id, ()))

@@ -5,16 +5,26 @@ a run that found everything in the store measured nothing.
 """
 
 import json
-from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from rlaif.feedback.cost import Rates
+from rlaif.feedback.cost import Rate, Rates, effort
+from rlaif.feedback.progress import Work
 from rlaif.pair_dataset import write_text
 from rlaif.settings import EngineSettings, Settings
 
 FILE = "timings.json"
+_SHARES = 0.98  # an engine that computes a larger part of what it reads does not keep what prompts share
+
+
+@dataclass(frozen=True, slots=True)
+class Timed:
+    """A stage's work and how long it took, loading left out."""
+
+    seconds: float
+    work: Work
 
 
 def engines_of(settings: Settings) -> dict[str, EngineSettings]:
@@ -24,18 +34,11 @@ def engines_of(settings: Settings) -> dict[str, EngineSettings]:
 
 
 def write_timings(
-    folder: Path,
-    settings: Settings,
-    *,
-    seconds: Mapping[str, float],
-    asked: Mapping[str, int],
-    loading: Mapping[str, float],
+    folder: Path, settings: Settings, *, stages: Mapping[str, Timed], loading: Mapping[str, float]
 ) -> None:
-    """Keep how long each stage of a run took, beside what earlier ones of this folder did."""
+    """Keep how long the stages of a run took that asked a model, beside what earlier runs in this folder did."""
     timings = _read(folder / FILE)
-    own = [name for name in seconds if asked.get(name) or name not in timings["seconds"]]
-    timings["seconds"] |= {name: seconds[name] for name in own}
-    timings["asked"] |= {name: asked.get(name, 0) for name in own}
+    timings["stages"] |= {name: {"seconds": one.seconds, **asdict(one.work)} for name, one in stages.items()}
     timings["loading"] |= loading
     timings["engines"] |= {model: engine.model_dump(mode="json") for model, engine in engines_of(settings).items()}
     write_text(folder / FILE, json.dumps(timings, indent=2) + "\n")
@@ -43,23 +46,39 @@ def write_timings(
 
 def read_rates(runs: Path, settings: Settings) -> Rates:
     """The rates of the models of `settings` over all runs of a project, under the same engine settings."""
-    calls: dict[str, int] = defaultdict(int)
-    took: dict[str, float] = defaultdict(float)
+    timed: dict[str, list[Timed]] = {}
     loading: dict[str, float] = {}
     wanted = {model: engine.model_dump(mode="json") for model, engine in engines_of(settings).items()}
     for file in sorted(runs.glob(f"*/{FILE}")):
         timings = _read(file)
         for model in (name for name, engine in wanted.items() if timings["engines"].get(name) == engine):
             for stage in (f"sample {model}", f"judge with {model}", f"critique with {model}"):
-                calls[stage] += timings["asked"].get(stage, 0)
-                took[stage] += timings["seconds"].get(stage, 0.0)
+                if stage in timings["stages"]:
+                    timed.setdefault(stage, []).append(_timed(timings["stages"][stage]))
             if model in timings["loading"]:
                 loading[model] = timings["loading"][model]
-    return Rates(per_call_s={name: took[name] / count for name, count in calls.items() if count}, loading_s=loading)
+    return Rates(by_stage={name: rate_of(own) for name, own in timed.items()}, loading_s=loading)
+
+
+def rate_of(timed: Sequence[Timed]) -> Rate:
+    """The rate of all measurements together: long ones weigh more."""
+    work = [one.work for one in timed]
+    read, computed = sum(one.prompt_tokens for one in work), [one.computed_tokens for one in work]
+    reads_once = None not in computed and sum(filter(None, computed)) < _SHARES * read
+    efforts = [
+        effort(one.calls, (one.computed_tokens or 0) if reads_once else one.prompt_tokens, one.output_tokens)
+        for one in work
+    ]
+    return Rate(sum(one.seconds for one in timed) / sum(efforts), reads_once)
+
+
+def _timed(entry: Mapping[str, Any]) -> Timed:
+    work = {name: entry[name] for name in ("calls", "prompt_tokens", "computed_tokens", "output_tokens")}
+    return Timed(entry["seconds"], Work(**work))
 
 
 def _read(file: Path) -> dict[str, Any]:
-    empty: dict[str, Any] = {name: {} for name in ("seconds", "asked", "loading", "engines")}
+    empty: dict[str, Any] = {name: {} for name in ("stages", "loading", "engines")}
     try:
         return {**empty, **json.loads(file.read_text(encoding="utf-8"))}
     except (OSError, ValueError):

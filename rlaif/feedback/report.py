@@ -3,71 +3,105 @@
 No time and no machine is in them, so equal results give equal bytes; how long things took is in `timings.json`.
 """
 
-from collections import Counter
-from dataclasses import asdict
-from statistics import fmean
+import math
+from collections import Counter, defaultdict
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from rlaif import __version__
 from rlaif.constitution import Constitution
+from rlaif.feedback.counts import RunCount, most_first
 from rlaif.feedback.critique import deciding_principle
-from rlaif.feedback.generate import Models, RunResult
+from rlaif.feedback.road import Block, Road
 from rlaif.settings import Settings
 
 
-def summarise(result: RunResult, settings: Settings, constitution: Constitution, models: Models) -> dict[str, Any]:
+@dataclass
+class Figures:
+    """What a run's blocks add up to."""
+
+    count: RunCount = field(default_factory=RunCount)
+    pairs: int = 0
+    labelled_pairs: int = 0
+    scored_by_continuation: int = 0
+    heard: Counter[str] = field(default_factory=Counter)
+    order_decided: Counter[str] = field(default_factory=Counter)
+    near_ties: Counter[str] = field(default_factory=Counter)
+    leading: Counter[str] = field(default_factory=Counter)
+    against: Counter[str] = field(default_factory=Counter)
+    uncovered: defaultdict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    uncovered_judgments: Counter[str] = field(default_factory=Counter)
+
+    def add(self, block: Block) -> None:
+        self.count.add(block)
+        self.pairs += len(block.pairs)
+        self.labelled_pairs += len(block.labelled)
+        self.leading.update(deciding_principle(pair) for pair in block.pairs)
+        self.against.update(name for pair in block.pairs for name, share in pair.shares.items() if share < 0)
+        for label in block.labelled:
+            for verdict in label.verdicts:
+                self.heard[verdict.principle_id] += verdict.probability is not None
+                self.order_decided[verdict.principle_id] += verdict.is_order_decided
+                self.near_ties[verdict.principle_id] += verdict.is_near_tie and not verdict.is_order_decided
+        self._add_judgments(block)
+
+    def _add_judgments(self, block: Block) -> None:
+        uncovered: defaultdict[str, list[float]] = defaultdict(list)
+        for judgment in (one for own in block.judgments.values() for one in own):
+            self.scored_by_continuation += judgment.choice_method == "continuation"
+            if judgment.uncovered is not None:
+                uncovered[judgment.principle_id].append(judgment.uncovered)
+        for name, own in uncovered.items():
+            self.uncovered[name].append(math.fsum(own))
+            self.uncovered_judgments[name] += len(own)
+
+
+def summarise(figures: Figures, road: Road) -> dict[str, Any]:
     """The run's figures as plain JSON."""
+    constitution, models = road.constitution, road.models
     return {
-        "name": settings.name,
+        "name": road.settings.name,
         "rlaif": __version__,
         "constitution": {"name": constitution.name, "version": constitution.version},
         "judge": asdict(models.judge.identity),
         "policies": [asdict(model.identity) for model in models.policies],
-        "pairs": len(result.pairs),
-        "labelled_pairs": len(result.labelled),
-        "stages": {name: asdict(stage) for name, stage in result.stages.items()},
-        "left_out": result.left_out,
-        "principles": _principles(result, constitution),
-        "scored_by_continuation": sum(judgment.choice_method == "continuation" for judgment in result.judgments),
+        "pairs": figures.pairs,
+        "labelled_pairs": figures.labelled_pairs,
+        "stages": {name: asdict(stage) for name, stage in figures.count.stages().items()},
+        "left_out": most_first(figures.count.left_out),
+        "principles": _principles(figures, constitution),
+        "scored_by_continuation": figures.scored_by_continuation,
         "unanswered": [
             {"prompt_id": one.prompt.id, "prompt": one.prompt.messages[-1].content[:80], "reason": one.reason}
-            for one in result.unanswered
+            for one in figures.count.unanswered
         ],
     }
 
 
-def _principles(result: RunResult, constitution: Constitution) -> list[dict[str, Any]]:
+def _principles(figures: Figures, constitution: Constitution) -> list[dict[str, Any]]:
     """Each principle's part: how often it was heard, found the answers alike, was overruled by their order, and leads
     or opposes the label of a dataset pair; and how much probability the judge put outside the choices."""
-    leading = Counter(deciding_principle(pair) for pair in result.pairs)
-    against = Counter(name for pair in result.pairs for name, share in pair.shares.items() if share < 0)
-    heard: Counter[str] = Counter()
-    decided: Counter[str] = Counter()
-    near_ties: Counter[str] = Counter()
-    for label in result.labelled:
-        for verdict in label.verdicts:
-            heard[verdict.principle_id] += verdict.probability is not None
-            decided[verdict.principle_id] += verdict.is_order_decided
-            near_ties[verdict.principle_id] += verdict.is_near_tie and not verdict.is_order_decided
-    uncovered: dict[str, list[float]] = {}
-    for judgment in result.judgments:
-        if judgment.uncovered is not None:
-            uncovered.setdefault(judgment.principle_id, []).append(judgment.uncovered)
     return [
         {
             "id": principle.id,
             "weight": principle.weight,
-            "judged_pairs": heard[principle.id],
-            "near_ties": near_ties[principle.id],
-            "near_tie_share": near_ties[principle.id] / heard[principle.id] if heard[principle.id] else None,
-            "order_decided": decided[principle.id],
-            "order_decided_share": decided[principle.id] / heard[principle.id] if heard[principle.id] else None,
-            "mean_uncovered": fmean(uncovered[principle.id]) if principle.id in uncovered else None,
-            "leads_pairs": leading[principle.id],
-            "against_pairs": against[principle.id],
+            "judged_pairs": figures.heard[principle.id],
+            "near_ties": figures.near_ties[principle.id],
+            "near_tie_share": _share(figures.near_ties[principle.id], figures.heard[principle.id]),
+            "order_decided": figures.order_decided[principle.id],
+            "order_decided_share": _share(figures.order_decided[principle.id], figures.heard[principle.id]),
+            "mean_uncovered": _share(
+                math.fsum(figures.uncovered[principle.id]), figures.uncovered_judgments[principle.id]
+            ),
+            "leads_pairs": figures.leading[principle.id],
+            "against_pairs": figures.against[principle.id],
         }
         for principle in constitution.enabled
     ]
+
+
+def _share(part: float, whole: int) -> float | None:
+    return part / whole if whole else None
 
 
 def dataset_card(summary: dict[str, Any], settings: Settings, constitution: Constitution) -> str:

@@ -30,19 +30,23 @@ from rlaif.engines.counting import open_counter
 from rlaif.errors import IncompleteRun, TemplateError
 from rlaif.feedback.ask import Model, Session, Value
 from rlaif.feedback.budget import Budget
-from rlaif.feedback.generate import Models, RunResult, Templates, generate
+from rlaif.feedback.counts import StageCount
+from rlaif.feedback.generate import ask_models
 from rlaif.feedback.plan import plan_feedback
 from rlaif.feedback.plan_record import Plan
 from rlaif.feedback.previous import latest_run, read_previous
 from rlaif.feedback.principle_tests import Tested, run_tests
 from rlaif.feedback.progress import Progress
 from rlaif.feedback.rates import read_rates
-from rlaif.feedback.report import dataset_card, summarise
-from rlaif.pair_dataset import write_dataset, write_labels, write_pairs_jsonl, write_text
+from rlaif.feedback.report import Figures, dataset_card, summarise
+from rlaif.feedback.road import Block, Models, Road, Templates
+from rlaif.pair_dataset import DatasetWriter, JsonlWriter, LabelWriter, write_text
 from rlaif.prompt_sets import PromptSet, read_prompts
 from rlaif.settings import EngineSettings, Settings
 from rlaif.store import Kind, Store
-from rlaif.store.wanted import WANTED, write_wanted
+from rlaif.store.gc import tests_folder
+from rlaif.store.wanted import WANTED, wanted_writer
+from rlaif.store.writing import told_as_ours
 from rlaif.templates import Template, dump_template, load_template
 
 
@@ -90,20 +94,28 @@ class Nothing:
         return {}
 
 
-def plan(settings: Settings, inputs: Inputs, *, base: Path, is_fresh: bool = False) -> Plan:
+def plan(
+    settings: Settings, inputs: Inputs, *, base: Path, is_fresh: bool = False, progress: Progress | None = None
+) -> Plan:
     """What `run` would ask of models. Reads the store and the run's folder, and writes nothing."""
     folder = run_folder(settings, base)
-    with Store(base / settings.output / "store") as store:
-        return plan_feedback(
-            settings,
-            inputs.constitution,
+    with Store(settings.store_place(base)) as store:
+        found = plan_feedback(
+            road_of(settings, inputs, folder),
             inputs.prompts.prompts,
-            models=models_of(settings, folder / "log.txt"),
-            templates=inputs.templates,
             known=Nothing() if is_fresh else store,
             previous=None if is_fresh else read_previous(folder) or latest_run(folder.parent),
             rates=read_rates(folder.parent, settings),
+            progress=progress,
         )
+        _announce(store, progress)
+    return found
+
+
+def road_of(settings: Settings, inputs: Inputs, folder: Path) -> Road:
+    """The road of the run in this folder; its models are known, and none is loaded."""
+    models = models_of(settings, folder / "log.txt")
+    return Road(settings=settings, constitution=inputs.constitution, models=models, templates=inputs.templates)
 
 
 def run(
@@ -116,28 +128,12 @@ def run(
     folder = run_folder(settings, base)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / WANTED).unlink(missing_ok=True)  # a run under way wants everything
-    models = models_of(settings, folder / "log.txt")
-    with Store(base / settings.output / "store") as store:
-        result = generate(
-            settings,
-            inputs.constitution,
-            inputs.prompts.prompts,
-            models=models,
-            templates=inputs.templates,
-            store=store,
-            progress=progress,
-            budget=budget,
-        )
-        for damage in store.damage:
-            progress.note(f"unreadable result, asked again: {damage}")
-    summary = summarise(result, settings, inputs.constitution, models)
-    summary["prompts"] = {
-        "rows": inputs.prompts.num_rows,
-        "used": len(inputs.prompts.prompts),
-        "left_out": inputs.prompts.drop_counts,
-    }
-    write_run(folder, result, summary, settings, inputs)
-    _check_verdicts(result, settings, folder)
+    road = road_of(settings, inputs, folder)
+    with Store(settings.store_place(base), will_append=True) as store:
+        blocks = ask_models(road, inputs.prompts.prompts, store=store, progress=progress, budget=budget)
+        summary = write_run(folder, progress.track(blocks, "writing"), road, inputs.prompts)
+        _announce(store, progress)
+    _check_verdicts(summary, settings, folder)
     return summary
 
 
@@ -148,10 +144,19 @@ def test_constitution(
     template = _comparison_template(settings.judge.template, base, num_choices=2)
     log_file = base / settings.output / "constitution-test.log"
     judge = _model(settings.judge.model, settings.judge.engine or settings.engine, log_file)
-    with Store(base / settings.output / "store") as store, Session(judge) as session:
-        return run_tests(
-            constitution, settings.judge, template=template, session=session, store=store, progress=progress
+    wish = tests_folder(base / settings.output, constitution.name, settings.judge.model)
+    with Store(settings.store_place(base), will_append=True) as store, Session(judge) as session:
+        found = run_tests(
+            constitution, settings.judge, template=template, session=session, store=store, progress=progress, wish=wish
         )
+        _announce(store, progress)
+    return found
+
+
+def _announce(store: Store, progress: Progress | None) -> None:
+    for damage in store.damage:
+        if progress is not None:
+            progress.note(f"unreadable result, asked again: {damage}")
 
 
 def models_of(settings: Settings, log_file: Path) -> Models:
@@ -170,24 +175,43 @@ def _model(name: str, engine: EngineSettings, log_file: Path) -> Model:
     return Model(name=name, identity=identify(engine, name), open=opened, counter=lambda: open_counter(engine, name))
 
 
-def write_run(folder: Path, result: RunResult, summary: dict[str, Any], settings: Settings, inputs: Inputs) -> None:
-    """Write the run's files, the one that says "complete" last."""
+def write_run(folder: Path, blocks: Iterable[Block], road: Road, prompts: PromptSet) -> dict[str, Any]:
+    """Write the run's files, the one that says "complete" last. Returns what is in it."""
+    settings, constitution = road.settings, road.constitution
     complete = folder / "run.json"
     complete.unlink(missing_ok=True)
-    write_text(folder / "settings.yaml", write_yaml(settings.model_dump(mode="json")))
-    write_text(folder / "constitution.yaml", dump_constitution(inputs.constitution))
-    write_text(folder / "templates" / "judge.txt", dump_template(inputs.templates.judge))
-    write_text(folder / "templates" / "critique.txt", dump_template(inputs.templates.critique))
-    write_wanted(folder, result.wanted)
-    write_labels(folder / "labels.parquet", result.labelled)
-    write_pairs_jsonl(folder / "pairs.jsonl", result.pairs)
-    write_dataset(folder / "dataset", result.pairs, dataset_card(summary, settings, inputs.constitution))
-    write_text(complete, json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
+    with told_as_ours(str(folder)):
+        write_text(folder / "settings.yaml", write_yaml(settings.model_dump(mode="json")))
+        write_text(folder / "constitution.yaml", dump_constitution(constitution))
+        write_text(folder / "templates" / "judge.txt", dump_template(road.templates.judge))
+        write_text(folder / "templates" / "critique.txt", dump_template(road.templates.critique))
+        figures = Figures()
+        labels, lines = LabelWriter(folder / "labels.parquet"), JsonlWriter(folder / "pairs.jsonl")
+        dataset = DatasetWriter(folder / "dataset")
+        with wanted_writer(folder) as want:
+            for block in blocks:
+                figures.add(block)
+                labels.add(block.labelled)
+                lines.add(block.pairs)
+                dataset.add(block.pairs)
+                for asking in block.askings():
+                    want(asking.kind, [place for key in asking.requests for place in asking.places(key)])
+        summary = summarise(figures, road)
+        summary["prompts"] = {
+            "rows": prompts.num_rows,
+            "used": len(prompts.prompts),
+            "left_out": prompts.drop_counts,
+        }
+        labels.finish()
+        lines.finish()
+        dataset.finish(dataset_card(summary, settings, constitution))
+        write_text(complete, json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
+    return summary
 
 
-def _check_verdicts(result: RunResult, settings: Settings, folder: Path) -> None:
+def _check_verdicts(summary: dict[str, Any], settings: Settings, folder: Path) -> None:
     """A run that asked and got too little in return must not look like a success to a script."""
-    judged = result.stages["judge"]
+    judged = StageCount(**summary["stages"]["judge"])
     if judged.no_verdict_share > settings.max_no_verdict_share:
         raise IncompleteRun(
             f"{judged.no_verdict_share:.1%} of {judged.planned} judgments have no verdict; allowed are"
@@ -195,9 +219,9 @@ def _check_verdicts(result: RunResult, settings: Settings, folder: Path) -> None
             where=str(folder),
             do="The files are written. Look at the reasons in run.json, or raise max_no_verdict_share.",
         )
-    if not result.pairs:
+    if not summary["pairs"]:
         raise IncompleteRun(
-            f"no pair entered the dataset ({_leading_reasons(result.left_out)}).",
+            f"no pair entered the dataset ({_leading_reasons(summary['left_out'])}).",
             where=str(folder),
             do="Sample more or longer answers (policies.samples, sampling.max_tokens), or lower pairs.min_margin.",
         )

@@ -6,7 +6,6 @@ given by a label that favours nobody in particular. What is asked about stand-in
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from statistics import fmean
 
 from rlaif.constitution import Constitution
 from rlaif.feedback.ask import Value
@@ -26,16 +25,32 @@ class Expected:
     compared_share: float
 
 
-def expected_answers(stage: SampleStage, values: Mapping[str, Value]) -> Expected:
-    """From the stored answers of this policy to these prompts; half the limit where there are none."""
-    samples = stage.samples(values)
-    if not samples:
-        half = stage.policy.sampling.max_tokens / 2
-        return Expected(Output(half, is_measured=False), half, 1.0)
-    distinct = {sample.response.id: sample.response for sample in samples.values() if sample.response}
-    output = fmean(values[key]["output_tokens"] for key in samples)
-    compared = fmean(response.output_tokens for response in distinct.values()) if distinct else output
-    return Expected(Output(output, is_measured=True), compared, len(distinct) / len(samples))
+@dataclass
+class Answered:
+    """The stored answers of a policy, added up; `max_tokens` is the limit it answers under."""
+
+    max_tokens: int
+    answers: int = 0
+    tokens: int = 0
+    compared: int = 0
+    compared_tokens: int = 0
+
+    def add(self, stage: SampleStage, values: Mapping[str, Value]) -> None:
+        samples = stage.samples(values)
+        distinct = {sample.response.id: sample.response for sample in samples.values() if sample.response}
+        self.answers += len(samples)
+        self.tokens += sum(values[key]["output_tokens"] for key in samples)
+        self.compared += len(distinct)
+        self.compared_tokens += sum(response.output_tokens for response in distinct.values())
+
+    def expected(self) -> Expected:
+        """As the answers there are; half the limit where there are none."""
+        if not self.answers:
+            half = self.max_tokens / 2
+            return Expected(Output(half, is_measured=False), half, 1.0)
+        mean = self.tokens / self.answers
+        compared = self.compared_tokens / self.compared if self.compared else mean
+        return Expected(Output(mean, is_measured=True), compared, self.compared / self.answers)
 
 
 def fill_in(stage: SampleStage, values: Mapping[str, Value], expected: Expected) -> dict[str, Sample]:

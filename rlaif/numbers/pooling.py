@@ -6,6 +6,8 @@ Everything is a function of probabilities and weights; nothing knows about model
 import math
 from collections.abc import Sequence
 
+_NO_LEAN = 1e-12  # log-odds: opposite opinions that cancel leave a rounding error, and no preference
+
 
 def choice_probability(logprob_a: float, logprob_b: float) -> float:
     """P(A) among the two choices: sigmoid(logprob_a - logprob_b). One may be -inf, not both."""
@@ -46,4 +48,5 @@ def pooled(probabilities: Sequence[float], weights: Sequence[float], floor: floa
     if not probabilities or len(probabilities) != len(weights) or total <= 0:
         raise ValueError(f"cannot pool {len(probabilities)} probabilities with weights {list(weights)}")
     shares = [w * log_odds(p, floor) / total for p, w in zip(probabilities, weights, strict=True)]
-    return sigmoid(math.fsum(shares)), shares
+    pool = math.fsum(shares)
+    return 0.5 if abs(pool) < _NO_LEAN else sigmoid(pool), shares

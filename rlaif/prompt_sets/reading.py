@@ -1,8 +1,8 @@
 """Sources to one set of prompts: each prompt once, every other row counted with its place and reason."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -21,10 +21,14 @@ class Source(formats.Source, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class PromptSet:
-    """Prompts in the order first met, and the rows that gave none. Every row read is in exactly one of the two."""
+    """Prompts in the order first met, and the rows that gave none. Every row read is in exactly one of the two.
+
+    `places` says where each prompt was read, by its id.
+    """
 
     prompts: tuple[Prompt, ...]
     drops: tuple[Drop, ...]
+    places: Mapping[str, Where] = field(default_factory=dict)
 
     @property
     def num_rows(self) -> int:
@@ -39,7 +43,8 @@ class PromptSet:
 def read_prompts(sources: Sequence[Source], *, base: Path) -> PromptSet:
     """All prompts of the sources; relative paths count from `base`.
 
-    Equal conversations are one prompt: the first one's name and source stay, and its tags gain those of the others.
+    Equal conversations are one prompt: the first one's name and source stay, its tags gain those of the others, and the
+    first reference there is stays. A duplicate with another reference is counted as that: one of the two is wrong.
     """
     prompts: dict[str, tuple[Prompt, Where]] = {}
     drops: list[Drop] = []
@@ -49,11 +54,16 @@ def read_prompts(sources: Sequence[Source], *, base: Path) -> PromptSet:
                 drops.append(found)
             elif found.id in prompts:
                 first, first_where = prompts[found.id]
-                prompts[found.id] = replace(first, tags=first.tags | found.tags), first_where
-                drops.append(Drop("duplicate", where, same_as=first_where))
+                reference = first.reference if first.reference is not None else found.reference
+                joined = replace(first, tags=first.tags | found.tags, reference=reference)
+                prompts[found.id] = joined, first_where
+                differs = found.reference not in (None, reference)
+                reason = "duplicate with another reference" if differs else "duplicate"
+                drops.append(Drop(reason, where, same_as=first_where))
             else:
                 prompts[found.id] = found, where
-    prompt_set = PromptSet(tuple(prompt for prompt, _ in prompts.values()), tuple(drops))
+    places = {name: where for name, (_, where) in prompts.items()}
+    prompt_set = PromptSet(tuple(prompt for prompt, _ in prompts.values()), tuple(drops), places)
     if not prompts:
         left_out = "; ".join(f"{count} rows: {reason}" for reason, count in prompt_set.drop_counts.items())
         found_text = f"there is no prompt in {', '.join(source.path for source in sources) or 'an empty list'}"

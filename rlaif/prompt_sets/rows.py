@@ -8,7 +8,7 @@ from typing import Any, get_args
 from rlaif.errors import DataError, Where, nearest
 from rlaif.records import Message, Prompt, Role
 
-FIELDS = ("prompt", "messages", "tags", "id", "source")
+FIELDS = ("prompt", "messages", "tags", "id", "source", "reference")
 _ROLES: tuple[Role, ...] = get_args(Role)
 _SEE = "See prompts/README.md."
 
@@ -60,13 +60,14 @@ def parse_row(row: Mapping[str, Any], where: Where, default_source: str) -> Prom
         return Drop("does not end with a user turn", where)
     if any(message.role == "system" for message in messages[1:]):
         return Drop("system turn after the first", where)
-    if any(not _is_unicode(message.content) for message in messages):
+    if any(not _is_unicode(text) for text in (*(m.content for m in messages), str(row.get("reference")))):
         return Drop("not valid Unicode", where)
     return Prompt(
         messages=messages,
         tags=_tags(row.get("tags"), where),
         source=_text(row.get("source"), "source", where) or default_source,
         name=_text(row.get("id"), "id", where),
+        reference=_reference(row.get("reference"), where),
     )
 
 
@@ -111,6 +112,13 @@ def _text(value: Any, name: str, where: Where) -> str:
     if not isinstance(value, str):
         raise DataError(f"`{name}` is {_kind(value)}, not text.", where=where, do=_SEE)
     return value
+
+
+def _reference(value: Any, where: Where) -> str | None:
+    """Text or a number, as it is written; empty is none."""
+    if type(value) in (int, float):
+        return repr(value)
+    return _text(value, "reference", where).strip() or None
 
 
 def _tags(value: Any, where: Where) -> frozenset[str]:

@@ -1,21 +1,30 @@
-"""Garbage: results that no run wants. A constitution edited fifty times leaves fifty constitutions' judgments behind.
+"""Garbage: results that nobody wants. A constitution edited fifty times leaves fifty constitutions' judgments behind.
+
+Who wants something says so in a `wanted.parquet` under an output folder: every run, and every constitution whose tests
+were put to a judge. Several output folders may share a store, and then all of them have to be named.
 
 Only segments are cleaned: what a living process is appending is never touched. A segment with garbage in it is written
 anew without it, and then removed.
 """
 
-from collections.abc import Collection
+import re
+from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rlaif.errors import StoreError
+from rlaif.identity import digest
 from rlaif.store import lookup
+from rlaif.store.merging import FULL_ROWS, replace
 from rlaif.store.schema import Kind
 from rlaif.store.sealing import seal
 from rlaif.store.store import Store
-from rlaif.store.upkeep import FULL_ROWS, alone, replace
+from rlaif.store.upkeep import alone
 from rlaif.store.wanted import WANTED, read_wanted
+
+RUNS, TESTS = "runs", "constitution-tests"  # folders of folders, in an output folder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,56 +38,110 @@ class Collected:
     bytes_after: int | None  # not known before it is done
 
 
-def runs_that_want(runs: Path, forget: Collection[str]) -> list[Path]:
-    """The folders of all runs but the forgotten ones. StoreError where one does not say what it wants."""
-    folders = sorted(path for path in runs.glob("*") if path.is_dir() and not path.name.startswith("."))
-    unknown = sorted(set(forget) - {path.name for path in folders})
-    if unknown:
-        raise StoreError(
-            f"there is no run {unknown[0]!r} to forget.", where=str(runs), do="`--forget-run` takes names."
-        )
-    kept = [path for path in folders if path.name not in forget]
-    if not kept:
+def tests_folder(output: Path, constitution: str, judge: str) -> Path:
+    """Where it is written what the tests of a constitution want of a judge. Testing again replaces that wish."""
+    readable = re.sub(r"[^A-Za-z0-9._-]+", "-", f"{constitution}-{judge}").strip("-.")[:60]
+    return output / TESTS / f"{readable}-{digest([constitution, judge])[:8]}"
+
+
+def folders_that_want(output: Path, forget: Collection[str] = ()) -> list[Path]:
+    """The folders under an output folder that want something: of all runs but the forgotten, and of tests.
+
+    StoreError where there is none, or where a run does not say what it wants. Tests say so before they ask anything.
+    """
+    runs = [path for path in _folders(output / RUNS) if path.name not in forget]
+    tests = [path for path in _folders(output / TESTS) if (path / WANTED).is_file()]
+    if not runs + tests:
         raise StoreError(
             "no run wants anything, so everything would be removed.",
-            where=str(runs),
-            do="If that is meant, remove the store's folder; if not, `--output` names the folder that holds runs/.",
+            where=str(output / RUNS),
+            do="If that is meant, remove the store's folder; if not, name the folder that holds runs/.",
         )
-    silent = [path.name for path in kept if not (path / WANTED).is_file()]
+    silent = [path.name for path in runs if not (path / WANTED).is_file()]
     if silent:
         raise StoreError(
             f"{len(silent)} runs do not say what they want, and so want everything: {', '.join(silent[:5])}.",
-            where=str(runs),
+            where=str(output / RUNS),
             do=f"Run them again (what is there is not asked anew), or give them up with --forget-run {silent[0]}.",
         )
-    return kept
+    return runs + tests
 
 
-def collect(store: Store, runs: Path, *, forget: Collection[str] = (), dry_run: bool = False) -> list[Collected]:
-    """Remove what none of the runs under `runs` wants; with `dry_run`, only count it."""
-    folders = runs_that_want(runs, forget)
+def _folders(place: Path) -> list[Path]:
+    return sorted(path for path in place.glob("*") if path.is_dir() and not path.name.startswith("."))
+
+
+def collect(
+    store: Store, outputs: Sequence[Path], *, forget: Collection[str] = (), dry_run: bool = False
+) -> list[Collected]:
+    """Remove what nobody under these output folders wants; with `dry_run`, only count it.
+
+    `outputs` must be all the folders whose runs use the store.
+    """
+    _check_known(outputs, forget)
+    wishes = wishes_of(outputs, forget)
+
+    def check() -> None:
+        if wishes_of(outputs, forget) != wishes:
+            raise _changed(store.shelf.root)
+
     if dry_run:
-        return [_collect(store, kind, folders, dry_run=True) for kind in store.kinds()]
+        return [_counted(store, kind, wishes) for kind in store.kinds()]
     with alone(store):
         for kind in store.kinds():
             seal(store.shelf, kind)
-        return [_collect(store, kind, folders, dry_run=False) for kind in store.kinds()]
+        return [_collect(store, kind, wishes, check) for kind in store.kinds()]
 
 
-def _collect(store: Store, kind: Kind, folders: list[Path], *, dry_run: bool) -> Collected:
+def wishes_of(outputs: Sequence[Path], forget: Collection[str]) -> dict[Path, tuple[int, int]]:
+    """The folders that want something, each with what tells when it wants something else."""
+    folders = [folder for output in outputs for folder in folders_that_want(output, forget)]
+    try:
+        states = [(folder / WANTED).stat() for folder in folders]
+    except FileNotFoundError as error:
+        raise _changed(", ".join(map(str, outputs))) from error
+    return {folder: (state.st_mtime_ns, state.st_size) for folder, state in zip(folders, states, strict=True)}
+
+
+def _changed(where: str) -> StoreError:
+    return StoreError(
+        "a run began, ended or was removed meanwhile.",
+        where=where,
+        do="What was removed so far nobody wanted. Run it again for the rest.",
+    )
+
+
+def _check_known(outputs: Sequence[Path], forget: Collection[str]) -> None:
+    unknown = sorted(set(forget) - {path.name for output in outputs for path in _folders(output / RUNS)})
+    if unknown:
+        where = ", ".join(str(output / RUNS) for output in outputs)
+        raise StoreError(f"there is no run {unknown[0]!r} to forget.", where=where, do="`--forget-run` takes names.")
+
+
+def _counted(store: Store, kind: Kind, wishes: Collection[Path]) -> Collected:
+    """What there would be to collect. Segments may be merged meanwhile: then it is counted again."""
+    for _ in range(lookup.TRIES):
+        with suppress(FileNotFoundError, StoreError):
+            return _collect(store, kind, wishes, None)
+    return _collect(store, kind, wishes, None)
+
+
+def _collect(store: Store, kind: Kind, wishes: Collection[Path], check: Callable[[], None] | None) -> Collected:
+    """`check` is called before every removal; without it nothing is removed."""
     before = sum(store.segment_sizes(kind).values())
     sealed = store.sound_segments(kind)
     rows = unwanted = 0
     with store.joins.open() as connection:
-        lookup.load_wish(connection, read_wanted(folders, kind))
+        lookup.load_wish(connection, read_wanted(wishes, kind))
         for name, path in sealed.items():
             lookup.select_from(connection, [path], kind)
             num_rows, num_unwanted = _count(connection)
             rows, unwanted = rows + num_rows, unwanted + num_unwanted
-            if num_unwanted and not dry_run:
+            if num_unwanted and check is not None:
                 wanted = lookup.stream(connection, f"{lookup.FOUND} ORDER BY key")
-                replace(store, kind, [name], (lookup.with_types(batch, kind) for batch in wanted), FULL_ROWS)
-    after = None if dry_run else sum(store.segment_sizes(kind).values())
+                check()  # as late as can be: a run that has begun since rests on what it found here
+                replace(store.shelf, kind, [name], (lookup.with_types(batch, kind) for batch in wanted), FULL_ROWS)
+    after = None if check is None else sum(store.segment_sizes(kind).values())
     return Collected(kind=kind, rows=rows, unwanted=unwanted, bytes_before=before, bytes_after=after)
 
 

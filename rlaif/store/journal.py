@@ -22,8 +22,8 @@ import pyarrow as pa
 from rlaif.identity import canonical_json
 from rlaif.store.keys import checked_key
 from rlaif.store.schema import Kind, Value, schema_of, sorted_table, table_of
-from rlaif.store.shelf import PARTIAL, create_locked, locked
-from rlaif.store.writing import new_source, was_here
+from rlaif.store.shelf import PARTIAL, LocalShelf, Shelf, create_locked, locked, sync
+from rlaif.store.writing import in_child, new_source, was_here
 
 SUFFIX = ".journal"
 _CHUNK = 20_000  # rows in Python at a time
@@ -72,29 +72,52 @@ class JournalWriter:
         partial = folder / f".{self.path.name}{PARTIAL}"
         self._file = create_locked(partial)  # unbuffered: a result is in the kernel's hands on return
         partial.rename(self.path)
-        self.owner, self.size = os.getpid(), 0
+        self.owner, self.size, self._written_s = os.getpid(), 0, time.time()
+
+    def can_go_on(self, max_bytes: int) -> bool:
+        """Whether the next line may go here: not in a fork, not too long, and not after a silence for which another
+        machine may soon take the journal to be finished and seal it."""
+        return self.size < max_bytes and not in_child(self.owner) and time.time() - self._written_s < SILENT_S / 2
 
     def write(self, lines: bytes) -> None:
-        """Append whole lines. OSError leaves the journal as it was before."""
-        left = lines
+        """Append whole lines. An error, or Ctrl-C, leaves the journal as it was before."""
         try:
-            while left:  # a nearly full disk takes a part of the lines, and refuses at the next write
-                left = left[self._file.write(left) :]
-        except OSError:
+            written = self._file.write(lines)
+            while written < len(lines):  # a nearly full disk takes a part of the lines, and refuses at the next write
+                written += self._file.write(lines[written:])
+        except BaseException:
             self._file.truncate(self.size)
+            self._file.seek(self.size)  # or the next line would be written behind a hole
             raise
-        self.size += len(lines)
+        self.size += written
+        self._written_s = time.time()
 
     def close(self) -> None:
         """Make it durable and let it go."""
         try:
             os.fsync(self._file.fileno())
+            sync(self.path.parent)
         finally:
             self._file.close()
 
 
 def is_journal(name: str) -> bool:
     return name.endswith(SUFFIX)
+
+
+def earlier_versions(shelf: Shelf) -> list[Damage]:
+    """What the first version of this software left in a folder: journals without checksums, `<kind>/*.jsonl`."""
+    found = []
+    if isinstance(shelf, LocalShelf):
+        for kind in shelf.folders():
+            old = [name for name in shelf.sizes(kind) if name.endswith(".jsonl")]
+            if old:
+                reason = (
+                    f"{len(old)} files of an earlier version of rlaif, which this one does not read; what they hold"
+                )
+                reason += " is asked again. Move them away, or remove them, if no earlier version is in use"
+                found.append(Damage(f"{shelf.root}/{kind}/*.jsonl", None, reason))
+    return found
 
 
 def is_elsewhere(path: Path) -> bool:

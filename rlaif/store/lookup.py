@@ -14,12 +14,15 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
+from rlaif.errors import StoreError
 from rlaif.store.keys import Keys, as_fixed, key_batches
 from rlaif.store.schema import Kind, columns_of, schema_of
 from rlaif.store.writing import in_child
 
 BATCH = 65_536
-_TRIES = 8
+TRIES = 8
+
+_OF_PARENTS: list[Any] = []  # never let go
 
 Files = Callable[[], Sequence[Path]]  # the files with a kind's results, listed anew at each call
 
@@ -35,17 +38,34 @@ class Joins:
     @contextmanager
     def open(self) -> Iterator[Any]:
         """A connection with tables of its own."""
-        if self._database is None or in_child(self._owner):  # DuckDB's threads do not live on in a fork
-            settings: dict[str, Any] = {"memory_limit": self._memory_limit, "temp_directory": str(self._spill)}
+        self._leave_to_parent()
+        if self._database is None:
+            spill = self._spill / str(os.getpid())
+            settings: dict[str, Any] = {"memory_limit": self._memory_limit, "temp_directory": str(spill)}
             settings["preserve_insertion_order"] = "false"  # or every join would hold its rows back to keep their order
             self._database, self._owner = duckdb.connect(config=settings), os.getpid()
         with self._database.cursor() as connection:
-            yield connection
+            try:
+                yield connection
+            except (duckdb.IOException, duckdb.OutOfMemoryException) as error:
+                raise StoreError(
+                    f"the stored results cannot be looked up: {str(error).splitlines()[0]}",
+                    where=str(self._spill),
+                    do="A join that is larger than memory lies in the temporary folder meanwhile: make space there,"
+                    " or set TMPDIR to a larger disk.",
+                ) from error
 
     def close(self) -> None:
-        if self._database is not None and not in_child(self._owner):
+        self._leave_to_parent()
+        if self._database is not None:
             self._database.close()
         self._database = None
+
+    def _leave_to_parent(self) -> None:
+        """In a fork, begin anew: DuckDB's threads do not live on there, and even to end it would wait for them."""
+        if self._database is not None and in_child(self._owner):
+            _OF_PARENTS.append(self._database)
+            self._database = None
 
 
 def load_wish(connection: Any, keys: Keys) -> None:
@@ -58,14 +78,23 @@ def load_wish(connection: Any, keys: Keys) -> None:
 
 def rows_of(connection: Any, files: Files, kind: Kind, query: str) -> Iterator[pa.RecordBatch]:
     """The answer to a query over `stored` (the files' rows; several may have one key) and `wish`."""
-    for left in reversed(range(_TRIES)):
+    for _ in range(TRIES):
+        listed: Sequence[Path] = ()
         try:
-            select_from(connection, files(), kind)
+            listed = files()
+            select_from(connection, listed, kind)
             connection.execute(f"CREATE OR REPLACE TEMP TABLE answer AS {query}")
             break
-        except (duckdb.IOException, FileNotFoundError):
-            if not left:
+        except FileNotFoundError:
+            continue
+        except duckdb.IOException:
+            if all(path.exists() for path in listed):
                 raise
+    else:
+        raise StoreError(
+            f"of the files listed a moment ago some were gone, {TRIES} times in a row.",
+            do="Is something else removing files of the store? If not, run the same command again.",
+        )
     yield from stream(connection, "FROM answer")
 
 

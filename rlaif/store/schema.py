@@ -46,9 +46,13 @@ _COLUMNS: dict[Kind, dict[str, pa.DataType]] = {
 _KIND_NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}")
 
 
+def is_kind(name: str) -> bool:
+    return _KIND_NAME.fullmatch(name) is not None
+
+
 def checked_kind(kind: Kind) -> Kind:
     """The name itself, which becomes a folder's."""
-    if not _KIND_NAME.fullmatch(kind):
+    if not is_kind(kind):
         raise ValueError(f"not a kind of result: {kind!r}")
     return kind
 
@@ -119,19 +123,38 @@ def results_of(batch: pa.RecordBatch | pa.Table) -> Iterator[tuple[str, Value]]:
 
 
 def checked_table(kind: Kind, table: pa.Table, source: str) -> pa.Table:
-    """A caller's table (`key`, as hexadecimal text or 32 bytes, and any of the kind's columns) with all columns."""
+    """A caller's table with all columns: `key` (hexadecimal text or 32 bytes), any of the kind's, JSON in `value`."""
     schema = schema_of(kind)
-    unknown = set(table.column_names) - set(schema.names) | {"key"} - set(table.column_names)
-    if unknown:
-        raise ValueError(f"a table of {kind} has `key` and any of {schema.names[2:]}; these do not fit: {unknown}")
+    given = table.column_names
+    known = ["key", *schema.names[2:]]
+    unknown = [name for name in given if name not in known]
+    if unknown or "key" not in given or len(set(given)) < len(given):
+        raise ValueError(f"a table of {kind} has `key` and any of {known[1:]}, each once; these do not fit: {unknown}")
+    if table["key"].null_count:
+        raise ValueError("a row of the table has no key")
     arrays: list[Any] = [pa.chunked_array([to_keys(chunk) for chunk in table["key"].chunks], KEY)]
     arrays.append(pa.repeat(pa.scalar(source, pa.string()), table.num_rows))
     for field in list(schema)[2:]:
-        given = table[field.name].cast(field.type) if field.name in table.column_names else None
-        if given is not None and pa.types.is_floating(field.type) and pc.any(pc.invert(pc.is_finite(given))).as_py():
-            raise ValueError(f"column {field.name!r} of {kind} holds a number that is not finite: leave it null")
-        arrays.append(pa.nulls(table.num_rows, field.type) if given is None else given)
+        column = table[field.name].cast(field.type) if field.name in given else pa.nulls(table.num_rows, field.type)
+        _check_column(field.name, column)
+        arrays.append(column)
     return pa.table(arrays, schema=schema)
+
+
+def _check_column(name: str, column: Any) -> None:
+    if pa.types.is_floating(column.type) and pc.any(pc.invert(pc.is_finite(column))).as_py():
+        raise ValueError(f"column {name!r} holds a number that is not finite: leave it null")
+    if name == "value":
+        wrong = [text for text in column.to_pylist() if text is not None and not _is_object(text)]
+        if wrong:
+            raise ValueError(f"column 'value' holds JSON objects; this is none: {wrong[0][:60]!r}")
+
+
+def _is_object(text: str) -> bool:
+    try:
+        return isinstance(json.loads(text), dict)
+    except ValueError:
+        return False
 
 
 def sorted_table(table: pa.Table) -> pa.Table:

@@ -1,4 +1,4 @@
-"""Where the store's files lie: a local folder, or an object store through fsspec. Files appear whole or not at all.
+"""Where the store's files lie: a local folder, or an object store (`remote`). Files appear whole or not at all.
 
 Names are relative, with `/`. What is written is finished beside its place and moved there; a file that has its name is
 never changed. `local` is a path that DuckDB and Arrow can open: the file itself, or a copy fetched once.
@@ -8,7 +8,6 @@ Locks are for local folders alone; on an object store nothing is ever open for w
 
 import fcntl
 import os
-import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -47,10 +46,16 @@ class Shelf(Protocol):
 
     def remove(self, name: str) -> None: ...
 
+    def check_writable(self) -> None:
+        """StoreError when nothing can be written here."""
+        ...
+
 
 def open_shelf(root: Path | str, scratch: Path) -> Shelf:
     """A shelf for a path, or for a URL that fsspec knows (`s3://…`, `memory://…`, `http://…` for reading)."""
     if isinstance(root, str) and "://" in root and not root.startswith("file://"):
+        from rlaif.store.remote import RemoteShelf
+
         return RemoteShelf(root, scratch)
     return LocalShelf(Path(str(root).removeprefix("file://")))
 
@@ -100,75 +105,18 @@ class LocalShelf:
     def remove(self, name: str) -> None:
         (self.path / name).unlink(missing_ok=True)
 
+    def check_writable(self) -> None:
+        with told_as_ours(self.root):
+            self.path.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self.path):
+                pass
+
     def sweep(self, folder: str) -> None:
         """Remove the unfinished files of writers that are dead."""
         for path in (self.path / folder).glob(f".*{PARTIAL}"):
             with locked(path) as file:
                 if file is not None:
                     path.unlink(missing_ok=True)
-
-
-class RemoteShelf:
-    """Object stores put whole objects, so a name appears with all of its content. Fetched files stay in `scratch`."""
-
-    is_local = False
-
-    def __init__(self, root: str, scratch: Path) -> None:
-        import fsspec
-
-        self.root, self._scratch = root.rstrip("/"), scratch
-        self._files, path = fsspec.core.url_to_fs(self.root)
-        self._base = str(path).rstrip("/")
-
-    def _list(self, folder: str) -> list[dict[str, Any]]:
-        self._files.invalidate_cache()
-        try:
-            return list(self._files.ls(f"{self._base}/{folder}", detail=True))
-        except FileNotFoundError:
-            return []
-
-    def sizes(self, folder: str) -> dict[str, int]:
-        files = [entry for entry in self._list(f"{folder}/") if entry["type"] == "file"]
-        return {str(entry["name"]).rsplit("/", 1)[-1]: int(entry["size"] or 0) for entry in files}
-
-    def folders(self) -> list[str]:
-        return sorted(
-            str(entry["name"]).rstrip("/").rsplit("/", 1)[-1]
-            for entry in self._list("")
-            if entry["type"] == "directory"
-        )
-
-    def local(self, name: str) -> Path:
-        copy = self._scratch / name
-        if not copy.exists():
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            part = copy.with_name(f".{copy.name}{PARTIAL}")
-            self._files.get_file(f"{self._base}/{name}", str(part))
-            part.rename(copy)
-        return copy
-
-    def partial(self, folder: str) -> Path:
-        handle, name = tempfile.mkstemp(dir=self._scratch, suffix=PARTIAL)
-        os.close(handle)
-        return Path(name)
-
-    def place(self, partial: Path, name: str) -> None:
-        self._files.makedirs(f"{self._base}/{name.rsplit('/', 1)[0]}", exist_ok=True)
-        self._files.put_file(str(partial), f"{self._base}/{name}")
-        copy = self._scratch / name
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        shutil.move(partial, copy)
-
-    def move(self, name: str, to: str) -> None:
-        with suppress(FileNotFoundError):
-            self._files.makedirs(f"{self._base}/{to.rsplit('/', 1)[0]}", exist_ok=True)
-            self._files.copy(f"{self._base}/{name}", f"{self._base}/{to}")
-            self.remove(name)
-
-    def remove(self, name: str) -> None:
-        with suppress(FileNotFoundError):
-            self._files.rm_file(f"{self._base}/{name}")
-        (self._scratch / name).unlink(missing_ok=True)
 
 
 @contextmanager

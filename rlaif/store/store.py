@@ -7,47 +7,68 @@ Reading changes nothing. What cannot be read is added to `damage` and counts as 
 when it is closed: journals of dead writers, its own too, become segments, and damaged bytes are set aside.
 """
 
-import tempfile
+import os
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from rlaif.store import lookup, segments
-from rlaif.store.journal import Damage, JournalWriter, can_grow, encode, is_journal, read_journal
+from rlaif.errors import StoreError
+from rlaif.store import lookup, merging, segments
+from rlaif.store.journal import (
+    Damage,
+    JournalWriter,
+    can_grow,
+    earlier_versions,
+    encode,
+    is_journal,
+    read_journal,
+)
 from rlaif.store.keys import Keys, as_fixed
+from rlaif.store.remote import RemoteShelf
 from rlaif.store.schema import (
     Kind,
     Value,
     checked_kind,
     checked_table,
+    is_kind,
     results_of,
     sorted_table,
     table_of,
 )
+from rlaif.store.scratch import Scratch
 from rlaif.store.sealing import seal, set_aside_segment
 from rlaif.store.shelf import LocalShelf, open_shelf
-from rlaif.store.writing import in_child, new_source, told_as_ours
+from rlaif.store.writing import as_ours, in_child, new_source, told_as_ours
 
 Rows = Iterable[tuple[str, Value]]
 
 _BATCH_ROWS = 4096  # from so many rows on, a batch is sealed at once instead of going through a journal
-_JOURNAL_BYTES = 32 * 2**20  # then a new one is begun, so that reading or sealing one takes little memory
+_JOURNAL_BYTES = 8 * 2**20  # some ten thousand results: then it is sealed and a new one is begun
 _FLUSH_S = 30.0
 
 
 class Store:
-    """The results under one folder or URL. Use it as a context manager: leaving it makes what was appended durable."""
+    """The results under one folder or URL. Use it as a context manager: leaving it makes what was appended durable.
 
-    def __init__(self, root: Path | str, *, memory_limit: str = "1GB") -> None:
+    `will_append` finds out at once, and not after the first answers, whether the place can be written to. A store
+    serves one thread; open one for each.
+    """
+
+    def __init__(self, root: Path | str, *, memory_limit: str = "1GB", will_append: bool = False) -> None:
         self._held = ExitStack()
-        self.scratch = Path(self._held.enter_context(tempfile.TemporaryDirectory(prefix="rlaif-store-")))
+        self._scratch = Scratch()
+        self._held.callback(self._scratch.remove)
+        self.scratch = self._scratch.folder
         self.shelf = open_shelf(root, self.scratch)
+        if will_append:
+            self.shelf.check_writable()
         self.joins = lookup.Joins(memory_limit, self.scratch / "spill")
         self._held.callback(self.joins.close)
         self.damage: list[Damage] = []
@@ -58,44 +79,56 @@ class Store:
         self._copied: dict[Path, tuple[int, bool]] = {}
         self._sound: set[str] = set()
         self._unsound: dict[str, Damage] = {}
+        self.damage += earlier_versions(self.shelf)
 
     # --- append
 
     def append(self, kind: Kind, key: str, value: Value) -> None:
         """Keep one result. It is with the operating system on return, and survives the death of this process.
 
-        On an object store it is kept in memory for up to 4096 results or 30 seconds first.
+        On an object store it waits in memory first, until there are 4096, or until one is appended after 30 seconds.
         """
-        self._append_lines(checked_kind(kind), [(key, value)])
+        self._append(kind, encode(key, value), [(key, value)])
 
     def append_many(self, kind: Kind, rows: pa.Table | Rows) -> None:
         """Keep many results: pairs of key and value, or a table with `key` and any of the kind's columns."""
         checked_kind(kind)
         if not isinstance(rows, pa.Table):
             rows = list(rows)
+            if not rows:
+                return
             if len(rows) < _BATCH_ROWS:
-                self._append_lines(kind, rows)
+                self._append(kind, b"".join([encode(key, value) for key, value in rows]), rows)
                 return
         self._seal_rows(kind, rows)
 
-    def _append_lines(self, kind: Kind, rows: list[tuple[str, Value]]) -> None:
-        lines = b"".join([encode(key, value) for key, value in rows])
-        if not isinstance(self.shelf, LocalShelf):
-            self._wait(kind, rows)
-            return
-        writer = self._writers.get(kind)
-        with told_as_ours(self.shelf.root):
-            if writer is None or writer.size >= _JOURNAL_BYTES or in_child(writer.owner):
-                writer = self._next_writer(kind, self.shelf.path)
-            writer.write(lines)
+    def _append(self, kind: Kind, lines: bytes, rows: list[tuple[str, Value]]) -> None:
+        """Rows and their lines: these into a journal at once; to an object store the rows go later."""
+        try:
+            if isinstance(self.shelf, LocalShelf):
+                self._writer(kind, self.shelf).write(lines)
+            else:
+                self._wait(checked_kind(kind), rows)
+        except OSError as error:
+            raise as_ours(error, self.shelf.root) from error
 
-    def _next_writer(self, kind: Kind, root: Path) -> JournalWriter:
-        old = self._writers.pop(kind, None)
-        if old is not None and not in_child(old.owner):
-            old.close()
-        self._appended.add(kind)
-        self._writers[kind] = JournalWriter(root / kind / "journals")
+    def _writer(self, kind: Kind, shelf: LocalShelf) -> JournalWriter:
+        old = self._writers.get(kind)
+        if old is not None:
+            if old.can_go_on(_JOURNAL_BYTES):
+                return old
+            del self._writers[kind]
+            if not in_child(old.owner):
+                old.close()
+                self._seal_in_passing(kind)
+        self._appended.add(checked_kind(kind))
+        self._writers[kind] = JournalWriter(shelf.path / kind / "journals")
         return self._writers[kind]
+
+    def _seal_in_passing(self, kind: Kind) -> None:
+        """So that no look-up of a long run reads more than one journal again. What fails here is done at the close."""
+        with suppress(StoreError, OSError):
+            self.seal(kind)
 
     def _wait(self, kind: Kind, rows: list[tuple[str, Value]]) -> None:
         self._waiting_since = self._waiting_since or time.monotonic()
@@ -151,7 +184,7 @@ class Store:
 
     def kinds(self) -> list[Kind]:
         """The kinds there is anything of."""
-        return [name for name in self.shelf.folders() if not name.startswith(".")]
+        return [name for name in self.shelf.folders() if is_kind(name)]
 
     def files(self, kind: Kind) -> list[Path]:
         """Parquet files that together hold the kind's readable results. Damage is announced on the way."""
@@ -177,7 +210,7 @@ class Store:
             return None
         path = self.shelf.local(name)
         if name not in self._sound:
-            fault = segments.fault_of(path, name)
+            fault = self._fault_of(name)
             if fault:
                 self._unsound[name] = Damage(f"{self.shelf.root}/{name}", None, fault)
                 self._announce(self._unsound[name])
@@ -185,6 +218,13 @@ class Store:
             segments.check_columns(path, kind)
             self._sound.add(name)
         return path
+
+    def _fault_of(self, name: str) -> str:
+        fault = segments.fault_of(self.shelf.local(name), name)
+        if fault and isinstance(self.shelf, RemoteShelf):  # it may have been the way here
+            self.shelf.forget(name)
+            fault = segments.fault_of(self.shelf.local(name), name)
+        return fault
 
     def journal_paths(self, kind: Kind) -> list[Path]:
         """The kind's journals, in the order of their beginning."""
@@ -196,13 +236,18 @@ class Store:
             (self.scratch / name).unlink(missing_ok=True)
         return [self.shelf.local(name) for name in names]
 
+    def is_growing(self, journal: Path) -> bool:
+        """Whether its end may be unfinished because it is still being written. Of a copy nobody knows."""
+        return not self.shelf.is_local or can_grow(journal)
+
     def _journal_copies(self, kind: Kind) -> list[Path]:
         """The journals' results as Parquet files of this store's own."""
         copies = []
         for path in self.journal_paths(kind):
             try:
-                growing = not self.shelf.is_local or can_grow(path)
-                state, copy = (path.stat().st_size, growing), self.scratch / f"{kind}-{path.stem}.parquet"
+                growing = self.is_growing(path)
+                state = (path.stat().st_size, growing)
+                copy = self.scratch / f"{kind}-{path.stem}-{os.getpid()}.parquet"
                 if self._copied.get(copy) != state:
                     found: list[Damage] = []
                     pq.write_table(read_journal(path, kind, found, growing=growing), copy, compression="none")
@@ -232,6 +277,7 @@ class Store:
             if is_clean:
                 for kind in sorted(self._appended):
                     self.seal(kind)
+                    self._merge_crowd(kind)
             self._appended.clear()
         finally:
             self._held.close()
@@ -241,7 +287,18 @@ class Store:
         for damage in seal(self.shelf, checked_kind(kind)):
             self._announce(damage)
         for name in [name for name in self._unsound if name.startswith(f"{kind}/")]:
-            set_aside_segment(self.shelf, kind, name, self._unsound.pop(name))
+            damage = self._unsound.pop(name)
+            with suppress(FileNotFoundError):  # set aside by another one
+                if self._fault_of(name):
+                    set_aside_segment(self.shelf, kind, name, damage)
+
+    def _merge_crowd(self, kind: Kind) -> None:
+        """Merge the small segments of many runs. It can wait: what hinders it is told to whoever it hinders next."""
+        with suppress(StoreError, OSError, duckdb.Error), merging.alone(self.shelf) as is_alone:
+            crowd = merging.crowd_of(self.segment_sizes(kind)) if is_alone else []
+            sound = {name: path for name in crowd if (path := self._checked(name, kind)) is not None}
+            if len(sound) > 1:
+                merging.merge(self.shelf, self.joins, kind, sound)
 
     def __enter__(self) -> Self:
         return self

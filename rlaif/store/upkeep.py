@@ -6,24 +6,18 @@ Nothing here changes what a lookup answers.
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from itertools import chain, islice
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from rlaif.errors import StoreError
-from rlaif.store import journal, lookup, segments
+from rlaif.store import journal, merging, segments
 from rlaif.store.journal import Damage
-from rlaif.store.keys import as_fixed
+from rlaif.store.merging import FULL_ROWS
 from rlaif.store.schema import Kind
 from rlaif.store.sealing import seal
-from rlaif.store.shelf import LocalShelf, hold
 from rlaif.store.store import Store
-
-FULL_ROWS = 2_000_000  # a segment this large is not merged any more
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,15 +43,15 @@ def stats(store: Store) -> list[KindStats]:
 def _stats(store: Store, kind: Kind) -> KindStats:
     sealed, journals = store.segment_sizes(kind), store.journal_paths(kind)
     rows = [_num_rows(store, name) for name in sealed]
-    lines = [_count_lines(path) for path in journals]
+    living = [found for path in journals if (found := _journal_figures(path)) is not None]
     return KindStats(
         kind=kind,
-        rows=sum(count or 0 for count in rows) + sum(lines),
+        rows=sum(count or 0 for count in rows) + sum(lines for lines, _, _ in living),
         segments=len(sealed),
         segment_bytes=sum(sealed.values()),
-        journals=len(journals),
-        journals_growing=sum(journal.can_grow(path) for path in journals),
-        journal_bytes=sum(path.stat().st_size for path in journals),
+        journals=len(living),
+        journals_growing=sum(growing for _, growing, _ in living),
+        journal_bytes=sum(size for _, _, size in living),
         unreadable=rows.count(None),
         set_aside=sum(name.endswith(".json") for name in store.shelf.sizes(f"{kind}/damaged")),
     )
@@ -71,9 +65,14 @@ def _num_rows(store: Store, name: str) -> int | None:
         return None
 
 
-def _count_lines(path: Path) -> int:
-    with path.open("rb") as file:
-        return sum(block.count(b"\n") for block in iter(lambda: file.read(2**20), b""))
+def _journal_figures(path: Path) -> tuple[int, bool, int] | None:
+    """A journal's lines, whether it may grow, and its bytes; None when it was sealed since it was listed."""
+    try:
+        with path.open("rb") as file:
+            lines = sum(block.count(b"\n") for block in iter(lambda: file.read(2**20), b""))
+        return lines, journal.can_grow(path), path.stat().st_size
+    except FileNotFoundError:
+        return None
 
 
 @dataclass
@@ -95,7 +94,7 @@ def verify(store: Store) -> Verdict:
                 _verify_segment(store, kind, name, verdict)
         for path in store.journal_paths(kind):
             with suppress(FileNotFoundError):  # sealed since it was listed
-                growing = journal.can_grow(path)
+                growing = store.is_growing(path)
                 verdict.rows += journal.read_journal(path, kind, verdict.damage, growing=growing).num_rows
                 verdict.journals += 1
     return verdict
@@ -137,12 +136,7 @@ def _compact(store: Store, kind: Kind, full_rows: int) -> Merged:
         name: path for name, path in store.sound_segments(kind).items() if pq.read_metadata(path).num_rows < full_rows
     }
     if len(small) > 1:
-        with store.joins.open() as connection:
-            lookup.select_from(connection, list(small.values()), kind)
-            rows = lookup.stream(connection, "FROM stored ORDER BY key, source")
-            replace(
-                store, kind, list(small), first_of_each(lookup.with_types(batch, kind) for batch in rows), full_rows
-            )
+        merging.merge(store.shelf, store.joins, kind, small, full_rows)
     after = store.segment_sizes(kind)
     return Merged(
         kind=kind,
@@ -153,36 +147,10 @@ def _compact(store: Store, kind: Kind, full_rows: int) -> Merged:
     )
 
 
-def replace(store: Store, kind: Kind, old: list[str], rows: Iterator[pa.RecordBatch], full_rows: int) -> None:
-    """Write sorted rows as new segments, and only then remove the old ones."""
-    new = set()
-    for first in rows:
-        piece = chain([first], islice(rows, max(1, full_rows // lookup.BATCH) - 1))
-        new.add(segments.write_segment(store.shelf, kind, piece))
-    for name in old:
-        if name not in new:
-            store.shelf.remove(name)
-
-
-def first_of_each(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """Rows sorted by key and writer, without those whose key was there already."""
-    last: Any = None
-    for batch in batches:
-        if batch.num_rows:
-            keys = as_fixed(batch.column("key"))
-            is_first = pa.array([last is None or keys[0].as_py() != last])
-            is_new = pc.not_equal(keys.slice(1), keys.slice(0, len(keys) - 1))
-            yield batch.filter(pa.concat_arrays([is_first, is_new]))
-            last = keys[-1].as_py()
-
-
 @contextmanager
 def alone(store: Store) -> Iterator[None]:
-    """Keep two compactions or collections of one local store apart. (On an object store, run one at a time.)"""
-    if not isinstance(store.shelf, LocalShelf) or not store.shelf.path.is_dir():
-        yield
-        return
-    with (store.shelf.path / ".upkeep.lock").open("wb") as file:
-        if hold(file) is False:
+    """As `merging.alone`, with an error while another is at work."""
+    with merging.alone(store.shelf) as is_alone:
+        if not is_alone:
             raise StoreError("another compaction or collection is at work.", where=store.shelf.root, do="Wait for it.")
         yield

@@ -3,8 +3,8 @@
 `rlaif store gc` removes what no run wants. A run folder without this file wants everything.
 """
 
-import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import pyarrow as pa
@@ -20,21 +20,32 @@ WANTED = "wanted.parquet"
 _SCHEMA = pa.schema([("kind", pa.string()), ("key", KEY)])
 
 
-def write_wanted(folder: Path, wanted: Mapping[Kind, Keys]) -> None:
-    """Write the keys a run wants, whole or not at all. Do it before the run appends its first result."""
-    partial = folder / f".{WANTED}.{os.getpid()}.partial"
+@contextmanager
+def wanted_writer(folder: Path) -> Iterator[Callable[[Kind, Keys], None]]:
+    """Gives a function that adds keys of a kind. The file has its name at the end, whole, or not at all."""
+    partial = folder / f".{WANTED}.partial"  # one name, so that what an earlier death left is written over
+
+    def add(kind: Kind, keys: Keys) -> None:
+        for batch in key_batches(keys):
+            kinds = pa.repeat(pa.scalar(checked_kind(kind), pa.string()), batch.num_rows)
+            writer.write_table(pa.table([kinds, batch.column("key")], schema=_SCHEMA))
+
     with told_as_ours(str(folder)):
         folder.mkdir(parents=True, exist_ok=True)
         try:
             with pq.ParquetWriter(partial, _SCHEMA, compression="zstd", use_dictionary=["kind"]) as writer:
-                for kind, keys in wanted.items():
-                    for batch in key_batches(keys):
-                        kinds = pa.repeat(pa.scalar(checked_kind(kind), pa.string()), batch.num_rows)
-                        writer.write_table(pa.table([kinds, batch.column("key")], schema=_SCHEMA))
+                yield add
             sync(partial)
             partial.replace(folder / WANTED)
         finally:
             partial.unlink(missing_ok=True)
+
+
+def write_wanted(folder: Path, wanted: Mapping[Kind, Keys]) -> None:
+    """Write the keys a run wants, by kind."""
+    with wanted_writer(folder) as add:
+        for kind, keys in wanted.items():
+            add(kind, keys)
 
 
 def read_wanted(folders: Iterable[Path], kind: Kind) -> Iterator[pa.Array]:

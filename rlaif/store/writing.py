@@ -19,14 +19,18 @@ def told_as_ours(root: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise StoreError(
-                "the disk is full.",
-                where=root,
-                do="Make space and run the same command again: finished answers are kept, nothing is asked twice.",
-            ) from error
-        reason = error.strerror or str(error)
-        raise StoreError(f"cannot write: {reason}.", where=root, do="Check the folder's rights.") from error
+        raise as_ours(error, root) from error
+
+
+def as_ours(error: OSError, root: str) -> StoreError:
+    """The system's refusal to write, in words."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return StoreError(
+            "the disk is full.",
+            where=root,
+            do="Make space and run the same command again: finished answers are kept, nothing is asked twice.",
+        )
+    return StoreError(f"cannot write: {error.strerror or error}.", where=root, do="Check the folder's rights.")
 
 
 def new_source() -> str:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -26,6 +27,7 @@ WANTED = {
     "no-preaching": ("moralises", False),
     "brief": ("long", False),
 }
+TURNED = ("text: A good answer is polite and kind.", "text: A good answer is not polite and kind.")
 SETTINGS = """
 name: road
 constitution: small
@@ -144,3 +146,36 @@ def test_interrupted_and_killed_runs_continue(made, tmp_path):
     assert count_in_store(folder, "responses") == samples == 12 * 3
     summary = json.loads((folder / "outputs/runs/road/run.json").read_text())
     assert count_in_store(folder, "judgments") == summary["stages"]["judge"]["planned"]
+
+
+def test_an_edit_uses_the_tokens_its_plan_counted(made, tmp_path):
+    """One principle turned round: the plan's calls exactly, its tokens within 5 % of what vLLM read."""
+    folder = lay_out(tmp_path)
+    shutil.copytree(made[0] / "outputs", folder / "outputs")
+    edited = project_file("constitution/small.yaml").read_text().replace(*TURNED, 1)
+    (folder / "edited.yaml").write_text(edited)
+    settings = ("--set", "constitution=edited.yaml")
+    plan = json.loads(rlaif(folder, "plan", "--json", *settings).stdout)
+    before = Store(folder / "outputs/store").read("judgments")
+    (told,) = [reason for reason in plan["reasons"] if "judge call" in reason]
+    assert "polite" in told
+    assert (plan["sample_calls"], plan["judge_calls"]) == (0, len(before) // 6)
+    done = rlaif(folder, "generate", *settings)
+    assert done.returncode == 0, done.stderr
+    new = [value for key, value in Store(folder / "outputs/store").read("judgments").items() if key not in before]
+    judge = next(bill for bill in plan["bills"] if bill["stage"] == "judge")
+    assert len(new) == judge["calls"]
+    assert judge["prompt_tokens"] == pytest.approx(sum(value["prompt_tokens"] for value in new), rel=0.05)
+    assert judge["output_tokens"] == sum(value["output_tokens"] for value in new)
+    measured = json.loads((folder / "outputs/runs/road/timings.json").read_text())["stages"]["judge with tiny-judge"]
+    assert judge["shared_tokens"] == pytest.approx(measured["computed_tokens"], rel=0.15)  # vLLM shares whole blocks
+
+
+def test_a_limit_on_calls_is_kept_to_on_a_real_engine(tmp_path):
+    folder = lay_out(tmp_path)
+    done = rlaif(folder, "generate", "--budget-calls", "20")
+    assert done.returncode == 6
+    assert "--budget-calls" in done.stderr
+    assert count_in_store(folder, "responses") == 20
+    done = rlaif(folder, "generate", "--budget-calls", str(12 * 3 - 20))
+    assert (done.returncode, count_in_store(folder, "responses")) == (6, 12 * 3)

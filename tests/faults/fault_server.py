@@ -40,9 +40,15 @@ class FaultServer:
     def __post_init__(self) -> None:
         self._lock = threading.Lock()
         self._in_flight = 0
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
+        self._port = 0
+        self.begin()
+
+    def begin(self) -> None:
+        """Listen; after `stop` on the same port as before."""
+        self._http = ThreadingHTTPServer(("127.0.0.1", self._port), _handler(self))
         self._http.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._http.server_address[1]}/v1"
+        self._port = int(self._http.server_address[1])
+        self.url, self.is_dead = f"http://127.0.0.1:{self._port}/v1", False
         threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
 
     def stop(self) -> None:

@@ -2,6 +2,7 @@
 
 import math
 import os
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -152,14 +153,45 @@ def test_a_server_without_log_probabilities_gives_no_verdict(tmp_path):
     assert "log-probabilities" in answer.reason
 
 
-def test_when_the_only_server_is_gone_the_engine_ends_and_keeps_what_it_had(tmp_path):
+def test_when_the_only_server_is_gone_the_engine_ends_after_a_while_and_keeps_what_it_had(
+    tmp_path, monkeypatch, caplog
+):
+    monkeypatch.setattr("rlaif.engines.http_engine.PATIENCE_S", 0.6)
     with fault_server(lambda n, body: verdict(body)) as server, opened(server.url, concurrency=2) as engine:
         stream = engine.complete(ask(100))
         for _ in range(5):
             assert isinstance(next(stream), Completion)
         server.stop()
-        with pytest.raises(EngineCrashed, match="no server answers any more"):
+        begun = time.monotonic()
+        with pytest.raises(EngineCrashed, match=r"no server has answered for 0\.6 s") as caught:
             list(stream)
+        assert 0.6 <= time.monotonic() - begun < 5
+    assert "rlaif serve judge" in str(caught.value)
+    assert "waiting up to 0.6 s for it to come back" in caplog.text
+
+
+def test_a_server_that_is_started_again_is_used_again_and_no_request_has_failed(tmp_path, monkeypatch, caplog):
+    """The only one, away for longer than all tries of a request would take."""
+    monkeypatch.setattr("rlaif.engines.http_dispatch.BACKOFF_S", (0.05,))
+    with fault_server(lambda n, body: verdict(body)) as server, opened(server.url) as engine:
+        stream = engine.complete(ask(100))
+        first = [next(stream) for _ in range(10)]
+        server.stop()
+        begin_again = threading.Timer(0.6, server.begin)
+        begin_again.start()
+        got = first + list(stream)
+        begin_again.join()
+    assert len({answer.request_id for answer in got}) == 100
+    assert [answer for answer in got if isinstance(answer, Failure)] == []
+    assert "answers again" in caplog.text
+
+
+def test_a_server_that_does_not_answer_at_the_start_is_named_and_done_without(tmp_path, caplog):
+    with fault_server(lambda n, body: verdict(body)) as server:
+        got = answers(settings("http://127.0.0.1:9/v1", server.url), ask(3), tmp_path)
+    assert all(isinstance(answer, Completion) for answer in got.values())
+    assert "http://127.0.0.1:9/v1" in caplog.text
+    assert "does without it" in caplog.text
 
 
 def test_nothing_that_listens_is_an_error_with_the_url_and_what_to_type():

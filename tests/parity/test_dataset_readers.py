@@ -5,8 +5,9 @@ import math
 import jsonlines
 import pytest
 
+from rlaif import pair_dataset
 from rlaif.bundled import resolve_model
-from rlaif.pair_dataset import pair_row, read_rows, write_dataset, write_labels, write_pairs_jsonl
+from rlaif.pair_dataset import DatasetWriter, pair_row, read_rows
 from rlaif.settings import PairSettings
 from tests.roads import Road, constitution, prompts, settings
 
@@ -18,10 +19,7 @@ def made(tmp_path_factory):
     """A run of 12 prompts, all pairs, as files; and its pairs."""
     folder = tmp_path_factory.mktemp("run")
     wanted = settings(pairs=PairSettings(rule="all", min_margin=0.05))
-    result = Road(folder / "store").run(wanted, constitution(), prompts(12))
-    write_dataset(folder / "dataset", result.pairs, "---\nconfigs: []\n---\n# card\n")
-    write_pairs_jsonl(folder / "pairs.jsonl", result.pairs)
-    write_labels(folder / "labels.parquet", result.labelled)
+    result = Road(folder / "store").write(folder, wanted, constitution(), prompts(12))
     return folder, result
 
 
@@ -53,12 +51,31 @@ def test_every_judged_pair_is_in_the_labels(made):
     assert [row["probability_x"] for row in rows] == [label.probability for label in result.labelled]
 
 
-def test_writing_the_same_pairs_gives_the_same_bytes(made, tmp_path):
+def test_the_same_pairs_give_the_same_bytes_however_they_are_added(made, tmp_path):
     folder, result = made
-    write_dataset(tmp_path / "dataset", result.pairs, "card")
+    writer = DatasetWriter(tmp_path / "dataset")
+    for start in range(0, len(result.pairs), 7):
+        writer.add(result.pairs[start : start + 7])
+    writer.finish("card")
     (ours,) = (tmp_path / "dataset").glob("*.parquet")
     (first,) = (folder / "dataset").glob("*.parquet")
     assert ours.read_bytes() == first.read_bytes()
+
+
+def test_a_large_dataset_is_several_files_of_whole_groups(made, tmp_path, monkeypatch):
+    from datasets import load_dataset
+
+    _, result = made
+    monkeypatch.setattr(pair_dataset, "_ROWS_PER_FILE", 10)
+    monkeypatch.setattr(pair_dataset, "_ROWS_PER_GROUP", 4)
+    writer = DatasetWriter(tmp_path / "dataset")
+    writer.add(result.pairs)
+    writer.finish("card")
+    number = -(-len(result.pairs) // 10)
+    names = sorted(path.name for path in (tmp_path / "dataset").glob("*.parquet"))
+    assert names == [f"train-{n:05d}-of-{number:05d}.parquet" for n in range(number)]
+    loaded = load_dataset(str(tmp_path / "dataset"), cache_dir=str(tmp_path / "cache"))["train"]
+    assert loaded["pair_id"] == [pair.id for pair in result.pairs]
 
 
 def _arguments(tmp_path):

@@ -12,10 +12,12 @@ import signal
 import socket
 import subprocess
 import time
+from dataclasses import replace
 from pathlib import Path
 from statistics import mean
 
 import pytest
+import yaml
 
 from benchmarks.judging_requests import tiny_world_requests
 from rlaif.engines import open_engine
@@ -23,18 +25,18 @@ from rlaif.engines.base import Completion, Failure, Request, Sampling
 from rlaif.engines.order import prefix_order
 from rlaif.engines.vllm_server import VllmServer
 from rlaif.errors import EngineCrashed
+from rlaif.records import Message
 from rlaif.settings import EngineSettings
 
 pytestmark = [pytest.mark.vllm, pytest.mark.slow]
 
 MODEL = "tiny-judge"
+HOSTILE_FILE = Path(__file__).parents[1] / "data" / "hostile_answers.yaml"
 REQUESTS = prefix_order(tiny_world_requests(num_prompts=18, num_answers=2))
 assert len(REQUESTS) >= 200
 
 
 def chat(name, text, *, choices=("A", "B"), **sampling):
-    from rlaif.records import Message
-
     wanted = Sampling(**{"max_tokens": 12, **sampling})
     return Request(id=name, messages=(Message("user", text),), sampling=wanted, choices=choices)
 
@@ -45,6 +47,21 @@ ODD = [
     chat("same", "hello", choices=("A", "A")),
     chat("text", "Is the first answer better?", choices=()),
 ]
+
+REASONS = "The first answer says what it does not know."
+BEGUN = [  # a verdict behind the judge's own reasons, with and without a space of its own
+    replace(request, id=f"begun {number} {request.id}", prefill=f"{REASONS}{end}")
+    for number, end in enumerate(("", "\n\nVerdict:", " So I choose **"))
+    for request in REQUESTS[:8]
+]
+SCORES = [chat(f"score {n}", f"How kind is answer {n}?", choices=tuple(map(str, range(1, 11)))) for n in range(4)]
+SCORES += [replace(one, id=f"begun {one.id}", prefill="It is kind. Score:") for one in SCORES]
+TURNED = replace(ODD[-1], id="turned", prefill=REASONS)
+HOSTILE = [
+    replace(REQUESTS[0], id=f"hostile {n}", messages=(Message("user", f"Is this kind?\n\n{one['text']}"),))
+    for n, one in enumerate(yaml.safe_load(HOSTILE_FILE.read_text(encoding="utf-8")))
+]
+ODD += [*BEGUN, *SCORES, TURNED, *HOSTILE]
 
 
 @pytest.fixture(scope="module")
@@ -173,6 +190,23 @@ def test_a_greedy_text_and_a_continuation_are_the_same_in_every_engine(reference
         assert other["text"].text == reference["text"].text
         assert other["spelled"].choice_logprobs == pytest.approx(reference["spelled"].choice_logprobs, abs=1e-3)
         assert other["text"].prompt_tokens == reference["text"].prompt_tokens
+
+
+@pytest.mark.parametrize("engine", ["offline", "served"])
+def test_a_verdict_behind_the_judges_own_reasons_is_the_same_in_every_engine(engine, reference, request):
+    """Also scores up to 10, and answers that hold special tokens: each engine keeps them out in the same way."""
+    got = request.getfixturevalue(engine)
+    for one in (*BEGUN, *SCORES, *HOSTILE):
+        ours, theirs = got[one.id], reference[one.id]
+        assert ours.prompt_tokens == theirs.prompt_tokens, one.id
+        apart = zip(ours.choice_logprobs, theirs.choice_logprobs, strict=True)
+        assert max(abs(math.exp(a) - math.exp(b)) for a, b in apart) <= 1e-4, one.id
+    assert got["turned"].text == reference["turned"].text
+
+
+def test_the_reasons_before_a_verdict_do_matter(reference):
+    moved = [abs(renormalised(reference[f"begun 1 {r.id}"]) - renormalised(reference[r.id])) for r in REQUESTS[:8]]
+    assert max(moved) > 0.01
 
 
 def is_running(pid):

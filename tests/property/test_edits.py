@@ -14,9 +14,9 @@ from rlaif.constitution import Constitution, Example, Principle
 from rlaif.engines.base import ModelIdentity
 from rlaif.engines.scripted import Faults
 from rlaif.feedback.critique import critique_stage
-from rlaif.feedback.generate import Templates
 from rlaif.feedback.judge import judge_stage
 from rlaif.feedback.plan_record import STAGES
+from rlaif.feedback.road import Templates
 from rlaif.feedback.sample import sample_stage
 from rlaif.pair_dataset import label_row, pair_row
 from rlaif.records import Message, Pair, Prompt, Response, ResponsePair

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rlaif.identity import digest
-from rlaif.store import Store, journal
+from rlaif.store import Store, journal, merging
 from rlaif.store import store as store_module
 from rlaif.store.gc import collect
 from rlaif.store.keys import hex_of
@@ -112,6 +112,7 @@ def world():
 
     with (
         mock.patch.object(store_module, "_BATCH_ROWS", BATCH),
+        mock.patch.object(merging, "CROWD", 3),
         mock.patch.object(store_module, "new_source", counted),
         mock.patch.object(journal, "new_source", counted),
     ):
@@ -129,7 +130,7 @@ def check_sequence(sequence, wanted):
             here.run(("close", writer))
         assert verify(here.reader).damage == []
         write_wanted(here.root / "runs" / "one", {"judgments": wanted})
-        collect(here.reader, here.root / "runs")
+        collect(here.reader, [here.root])
         here.expected = {key: entry for key, entry in here.expected.items() if key in wanted}
         here.check()
         assert verify(here.reader).damage == []

@@ -108,6 +108,7 @@ def test_an_error_of_ours_is_its_message_and_its_code(rlaif_command, error, code
     [
         OSError(errno.ENOSPC, "No space left on device", "outputs/store/journal"),
         OSError(errno.EDQUOT, "Disk quota exceeded"),
+        OSError(errno.EFBIG, "File too large"),
         RuntimeError("IO Error: could not write: No space left on device"),  # as DuckDB words it
     ],
 )
@@ -140,6 +141,17 @@ def test_a_bug_leaves_its_traceback_in_a_file(rlaif_command):
     written = Path(re.search(r"traceback: (\S+)", err).group(1)).read_text()
     assert "Traceback (most recent call last)" in written
     assert "in action" in written
+
+
+def test_a_bug_where_no_file_can_be_written_shows_its_traceback(rlaif_command, monkeypatch):
+    def full(*_, **__):
+        raise FileNotFoundError(errno.ENOENT, "No usable temporary directory found")
+
+    monkeypatch.setattr("tempfile.NamedTemporaryFile", full)
+    code, _, err = rlaif_command("doctor", action=raising(ZeroDivisionError("nought")))
+    assert code == main.BUG
+    assert "ZeroDivisionError: nought" in err
+    assert "in action" in err
 
 
 def test_debugging_shows_the_traceback(rlaif_command, monkeypatch):

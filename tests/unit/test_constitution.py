@@ -2,10 +2,13 @@
 
 import json
 
+import jsonschema
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rlaif.checks import LengthCheck, NumberCheck
 from rlaif.constitution import (
     Constitution,
     Example,
@@ -17,6 +20,7 @@ from rlaif.constitution import (
     load_constitution,
     principles_to_judge,
     read_constitution,
+    source_files,
 )
 from rlaif.errors import ConstitutionError
 
@@ -174,6 +178,17 @@ def test_a_circle_of_extends_is_shown_whole(write):
     assert f"{own}:2:10: `extends` goes round in a circle: {own} → {own}." in complaint(own)
 
 
+def test_the_files_a_constitution_is_made_of_are_named_as_far_as_they_lead(write, tmp_path):
+    a, b = write("name: a\nextends: b.yaml\n", "a"), write("name: b\nextends: gone.yaml\n", "b")
+    assert source_files("a.yaml", base=tmp_path) == (a, b, tmp_path / "gone.yaml")
+    write("name: [", "gone")
+    assert source_files(a) == (a, b, tmp_path / "gone.yaml")
+    write("name: c\nextends: ../" + tmp_path.name + "/a.yaml\n", "gone")  # a circle, by another path
+    assert source_files(a) == (a, b, tmp_path / "gone.yaml")
+    shipped = source_files(write("name: own\nextends: small\n", "own"))
+    assert [path.name for path in shipped] == ["own.yaml", "small.yaml"]
+
+
 def test_extending_something_that_is_not_there_is_reported_at_extends(write):
     assert "x.yaml:2:10: `extends` names 'nope.yaml', but there is no file" in complaint(
         write("name: n\nextends: nope.yaml\n")
@@ -205,6 +220,124 @@ def test_nonsense_for_principles_is_an_error_and_never_a_crash(write, principles
 def test_nonsense_in_an_extended_document_is_reported_there(write):
     base = write("name: b\nprinciples: 3\n", "base")
     assert f"{base}:2:13" in complaint(write("name: n\nextends: base.yaml\nprinciples: [{id: a, weight: 1}]\n"))
+
+
+# checks in the place of a judge
+
+CHECKED = """\
+name: n
+principles:
+  - id: right
+    text: The last number is right.
+    check: {kind: number, tolerance: 0.01}
+  - id: kind
+    text: A good answer is kind.
+    question: Which answer is kinder?
+"""
+
+
+def test_a_principle_may_name_a_check_instead_of_a_question(write):
+    read = load_constitution(write(CHECKED))
+    right, kind = read.principles
+    assert (right.question, right.check) == (None, NumberCheck(kind="number", tolerance=0.01))
+    assert read.judged_for_tags([]) == (kind,)
+    assert read.checked_for_tags([]) == (right,)
+    assert read.for_tags([]) == read.principles
+    assert lint(read) == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (
+            "kind: number",
+            "kind: nmber",
+            ":5:19: `check` of principle \"right\" has an unknown kind 'nmber' (did you mean 'number'?).\n"
+            "Known: exact, number, regex, length, json, python.",
+        ),
+        ("kind: number, ", "", ':5:12: `check` of principle "right" has no `kind`.\nAdd `kind`: exact, number, regex,'),
+        (
+            "tolerance",
+            "tolerence",
+            ":5:27: `check` of principle \"right\" has an unknown key 'tolerence' (did you mean 'tolerance'?).\n"
+            "Known keys: extract, kind, reference, relative_tolerance, tolerance.",
+        ),
+        ("0.01", "-1", ':5:38: `check.tolerance` of principle "right" is the number -1.'),
+        ("{kind: number, tolerance: 0.01}", "number", ':5:12: `check` of principle "right"'),
+        ("{kind: number, tolerance: 0.01}", "{kind: regex, pattern: '(a'}", "is not a regular expression: missing )"),
+        ("{kind: number, tolerance: 0.01}", "{kind: length}", "a length check needs a bound"),
+        (
+            "{kind: number, tolerance: 0.01}",
+            "{kind: python, name: 'os:system'}",
+            "no installed package brings a checker",
+        ),
+        (
+            "    check:",
+            "    question: Which is right?\n    check:",
+            ':3:5: principle "right": it has a `check`, so no judge reads its `question`: remove one or the other.',
+        ),
+        ("    check: {kind: number, tolerance: 0.01}\n", "", ':3:5: principle "right" has no `question`.'),
+        (
+            "check: {kind: number, tolerance: 0.01}",
+            "question: null",
+            "neither a `question` for the judge nor a `check`",
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_check_is_named_with_its_place(write, old, new, message):
+    assert CHECKED.count(old) == 1
+    path = write(CHECKED.replace(old, new))
+    found = complaint(path)
+    assert str(path) in found
+    assert message in found
+
+
+def test_a_check_survives_a_dump_and_is_in_the_schema(write, tmp_path):
+    read = load_constitution(write(CHECKED))
+    path = tmp_path / "dumped.yaml"
+    path.write_text(dump_constitution(read))
+    assert "question: null" not in path.read_text()
+    assert load_constitution(path) == read
+    kinds = json_schema()["$defs"]["Principle"]["properties"]["check"]["anyOf"][0]["discriminator"]["mapping"]
+    assert set(kinds) == {"exact", "number", "regex", "length", "json", "python"}
+    validator = jsonschema.Draft202012Validator(json_schema())
+    assert validator.is_valid(yaml.safe_load(CHECKED))
+    assert not validator.is_valid(yaml.safe_load(CHECKED.replace("question", "comment")))
+
+
+def test_an_extending_document_adds_a_check_and_changes_one(write):
+    write(CHECKED, "base")
+    child = (
+        "name: n\nextends: base.yaml\nprinciples:\n  - {id: brief, text: Brief., check: {kind: length, max_words: 9}}\n"
+    )
+    child += "  - {id: right, check: {kind: exact}}\n"
+    read = load_constitution(write(child))
+    assert [(p.id, p.check and p.check.kind) for p in read.principles] == [
+        ("right", "exact"),
+        ("kind", None),
+        ("brief", "length"),
+    ]
+
+
+def test_checks_ask_no_judge_whatever_is_edited():
+    check = {"kind": "length", "max_words": 9}
+    brief = Principle(id="brief", text="Be brief.", check=check)
+    before = constitution(brief, principle("a"))
+    edits = {"check": LengthCheck(kind="length", max_words=5), "text": "Be short.", "tags": frozenset("x")}
+    for key, value in edits.items():
+        after = constitution(brief.model_copy(update={key: value}), principle("a"))
+        (change,) = diff(before, after)
+        assert (change.kind, change.cost) == (key, "nothing")
+        assert principles_to_judge(before, after) == ()
+    (added,) = diff(constitution(principle("a")), constitution(principle("a"), brief))
+    assert (added.kind, added.cost) == ("added", "nothing")
+    assert [c.before for c in diff(before, after) if c.kind == "check"] == []
+    judged = constitution(principle("brief", text="Be brief."), principle("a"))
+    changes = {c.kind: (c.cost, c.before, c.after) for c in diff(before, judged)}
+    assert changes["check"] == ("nothing", "length (max_words 9)", "")
+    assert changes["question"][0] == "judgments"
+    assert [p.id for p in principles_to_judge(before, judged)] == ["brief"]
+    assert {c.cost for c in diff(judged, before)} == {"nothing"}
 
 
 # what is stored, and what an edit costs
@@ -359,5 +492,7 @@ def test_the_schema_requires_whole_principles_only_without_extends():
     schema = json_schema()
     assert schema["$defs"]["Principle"]["required"] == ["id"]
     assert schema["if"] == {"not": {"required": ["extends"]}}
-    assert set(schema["then"]["properties"]["principles"]["items"]["required"]) == {"id", "text", "question"}
+    whole = schema["then"]["properties"]["principles"]["items"]
+    assert set(whole["required"]) == {"id", "text"}
+    assert whole["anyOf"] == [{"required": ["question"]}, {"required": ["check"]}]
     assert schema["additionalProperties"] is False

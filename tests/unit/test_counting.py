@@ -10,9 +10,10 @@ import pytest
 from rlaif.bundled import TINY_MODELS, resolve_model
 from rlaif.engines.base import Request, Sampling
 from rlaif.engines.counting import PromptCounter, open_counter, rough_tokens, scripted_tokens
+from rlaif.engines.prepare import Preparer
 from rlaif.engines.scripted import ScriptedEngine
 from rlaif.feedback import cost
-from rlaif.feedback.cost import count_prompt_tokens, neighbours
+from rlaif.feedback.cost import TokenCount, neighbours
 from rlaif.numbers.prefix import prefix_tree_tokens
 from rlaif.records import Message
 from rlaif.settings import EngineSettings
@@ -51,16 +52,14 @@ def model(request, tmp_path):
 
 
 @pytest.mark.slow
-def test_tokens_are_those_of_transformers(model):
+def test_tokens_are_those_an_engine_reads(model):
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(model)
     counter = open_counter(EngineSettings(kind="vllm"), model)
     assert counter.is_exact
     for one in (request("Hi."), request("Why?", "Because é.", "  And\n\nthen <|end|>?\n"), request("äöü 🙂\n")):
-        messages = [message.as_dict() for message in one.messages]
-        expected = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False)
-        assert counter.tokens(one) == expected
+        assert tuple(counter.tokens(one)) == Preparer(tokenizer, 10_000).prepare(one).tokens
 
 
 def test_counting_imports_no_heavy_library():
@@ -84,28 +83,44 @@ def test_a_model_without_files_here_is_counted_roughly_and_says_so():
     assert [len(piece) for piece in rough_tokens(request("x" * 10))] == [4, 4, 2]
 
 
-def test_of_many_requests_a_part_is_tokenised_and_the_sums_are_near(monkeypatch):
-    """Prompts of very different lengths; the part of 400 of 6,000 gives both sums within 5 %."""
+def counted(requests, counter, blocks=1):
+    """(tokens of the prompts, of their prefix trees) of requests in the order given, in as many blocks."""
+    count = TokenCount(counter, blocks)
+    size = -(-len(requests) // blocks)
+    for start in range(0, len(requests), size):
+        block = {one.id: one for one in requests[start : start + size]}
+        count.add(block, list(block))
+    return count.prompt, count.shared
+
+
+@pytest.mark.parametrize(
+    ("shortest", "rendered", "tokenised", "blocks"),
+    [(5, 6000, 400, 1), (5, 6000, 800, 4), (200, 2000, 400, 1), (200, 3000, 400, 3)],
+)
+def test_of_many_requests_a_part_is_rendered_and_tokenised_and_the_sums_are_near(
+    monkeypatch, shortest, rendered, tokenised, blocks
+):
+    """Prompts of different lengths (very different where all are rendered): both sums within 5 %."""
     draw = random.Random(1)
     requests = []
     for prompt in range(200):
-        conversation = " ".join(draw.choices(["some", "words", "of", "many"], k=draw.randint(5, 400)))
+        conversation = " ".join(draw.choices(["some", "words", "of", "many"], k=draw.randint(shortest, 400)))
         for n in range(30):
             text = f"Question {prompt}: {conversation} then {n} {'tail ' * draw.randint(1, 20)}"
             requests.append(request(text, name=f"{prompt}-{n}"))
-    draw.shuffle(requests)
     exact = [scripted_tokens(one) for one in requests]
-    tokenised = []
-    counter = PromptCounter(lambda one: tokenised.append(one) or scripted_tokens(one), is_exact=True)
-    monkeypatch.setattr(cost, "_TOKENISED", 400)
-    prompt, shared = count_prompt_tokens(requests, counter)
-    assert len(tokenised) == 400
+    seen = []
+    counter = PromptCounter(lambda one: seen.append(one) or scripted_tokens(one), is_exact=True)
+    monkeypatch.setattr(cost, "_RENDERED", rendered)
+    monkeypatch.setattr(cost, "_TOKENISED", tokenised)
+    monkeypatch.setattr(cost, "_LONG_RUN", 500)
+    prompt, shared = counted(requests, counter, blocks)
+    assert len(seen) == pytest.approx(tokenised, abs=100)
     assert prompt == pytest.approx(sum(map(len, exact)), rel=0.05)
     assert shared == pytest.approx(prefix_tree_tokens(exact), rel=0.05)
 
 
-def test_few_requests_are_all_counted_and_none_cost_nothing():
+def test_few_requests_are_all_counted():
     counter = PromptCounter(scripted_tokens, is_exact=True)
-    assert count_prompt_tokens([], counter) == (0, 0)
-    assert count_prompt_tokens([request("a b c"), request("a b d")], counter) == (8, 5)
-    assert len(neighbours([request("a")] * 7, 10)) == 7
+    assert counted([request("a b c", name="1"), request("a b d", name="2")], counter) == (8, 5)
+    assert len(neighbours([request("a")] * 7, 10, 2)) == 7

@@ -87,6 +87,31 @@ def test_ten_is_not_one_where_scores_are_written_digit_by_digit():
     assert uncovered == pytest.approx(0.2)
 
 
+def test_scores_in_digits_are_spelled_alike_so_that_ten_gains_nothing_by_its_own_space(tmp_path):
+    """Llama's way: "10" and " 10" begin with the tokens of "1" and of " 1", and every score has both ways."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+
+    vocab = {piece: n for n, piece in enumerate(["▁", *"0123456789"])}
+    tokenizer = Tokenizer(models.BPE(vocab, []))
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="never", split=False)
+    tokenizer.decoder = decoders.Metaspace(prepend_scheme="never")
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    scores = tuple(str(score) for score in range(1, 11))
+    tree = Spellings(LightTokenizer(tmp_path / "tokenizer.json")).tree(scores)
+    space, one, zero = vocab["▁"], vocab["1"], vocab["0"]
+    assert tree.method == "continuation"
+    assert set(tree.spellings[0]) == {(one,), (space, one)}
+    assert set(tree.spellings[8]) == {(vocab["9"],), (space, vocab["9"])}
+    assert set(tree.spellings[9]) == {(one, zero), (space, one, zero)}
+    even = {token: math.log(1 / 11) for token in vocab.values()}
+    logprobs, uncovered = tree.logprobs(dict.fromkeys(tree.children, even))
+    nine, ten, first = math.exp(logprobs[8]), math.exp(logprobs[9]), math.exp(logprobs[0])
+    assert nine == pytest.approx(1 / 11 + 1 / 121)
+    assert ten == pytest.approx(nine / 11)
+    assert first == pytest.approx(nine - ten)
+    assert uncovered == pytest.approx(1 - 9 * nine)
+
+
 @st.composite
 def trees(draw):
     """A random tree of choices and a random model over a vocabulary of four tokens."""

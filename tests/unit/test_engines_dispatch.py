@@ -91,6 +91,41 @@ def test_a_server_that_is_down_gives_back_what_it_had_not_begun():
     assert {number for number, _ in sent(dispatcher)} == {1 - place.number}
 
 
+def test_a_server_that_is_down_is_tried_with_one_request_at_a_time_which_is_no_try_of_the_request():
+    dispatcher = Dispatcher(1, concurrency=8, retries=0)
+    for n in range(30):
+        dispatcher.add(request(f"{n} alone"))
+    sent_at_once = [dispatcher.next(0.0) for _ in range(8)]
+    for place, item in sent_at_once:
+        assert fail(dispatcher, place, item, 0.0, is_down=True)
+    now, waits = 0.0, []
+    for _ in range(6):
+        assert dispatcher.next(now) is None
+        waits.append(dispatcher.wake_at(now) - now)
+        now = dispatcher.wake_at(now)
+        place, item = dispatcher.next(now)
+        assert dispatcher.next(now) is None  # the others wait for this one
+        assert fail(dispatcher, place, item, now, is_down=True)
+        assert dispatcher.all_down_since() == 0.0
+    assert waits == [0.5, 1.0, 2.0, 4.0, 4.0, 4.0]
+    now += 4.0
+    place, item = dispatcher.next(now)
+    dispatcher.answered(place)
+    assert dispatcher.all_down_since() is None
+    assert len(sent(dispatcher, now)) == 8
+
+
+def test_servers_are_all_down_from_when_the_last_one_went():
+    dispatcher = Dispatcher(2, concurrency=1, retries=2)
+    for n in range(4):
+        dispatcher.add(request(f"{n} alone"))
+    one, other = dispatcher.next(0.0), dispatcher.next(0.0)
+    fail(dispatcher, *one, 3.0, is_down=True)
+    assert dispatcher.all_down_since() is None
+    fail(dispatcher, *other, 7.0, is_down=True)
+    assert dispatcher.all_down_since() == 7.0
+
+
 def test_waits_grow_and_end_somewhere():
     waits = [backoff(tries) for tries in range(1, 12)]
     assert waits == sorted(waits)

@@ -1,6 +1,7 @@
 """Prefix order, and the size of the tree of prefixes."""
 
 import random
+from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -56,3 +57,12 @@ def test_shared_share_counts_text_from_the_beginning():
     assert shared_share(chat("same", "abcd1234"), chat("same", "abcdWXYZ")) == 8 / 12
     assert shared_share(chat("one", "abc"), chat("two", "abc")) == 0
     assert shared_share(chat("a"), chat("a")) == 1
+
+
+def test_a_turn_that_has_begun_follows_the_question_it_belongs_to():
+    """A critique's request, then the verdicts behind that critique, then the next question."""
+    first, second = chat("judge", "one"), chat("judge", "two")
+    begun = [replace(first, id=f"b{n}", prefill=f"because {n}") for n in range(2)]
+    assert prefix_order([second, begun[1], first, begun[0]]) == [first, *begun, second]
+    assert shared_share(first, begun[0]) == 8 / 17
+    assert shared_share(*begun) == 16 / 17

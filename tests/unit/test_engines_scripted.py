@@ -1,6 +1,7 @@
 """The scripted engine: the same answers every time, faults on demand, and a list of what it was asked."""
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -111,3 +112,17 @@ def test_counters_add_up():
     assert counted.requests == 2
     assert counted.prompt_tokens == counted.computed_tokens == sum(a.prompt_tokens for a in answers)
     assert counted.output_tokens == sum(a.output_tokens for a in answers)
+
+
+def test_a_turn_that_has_begun_is_part_of_the_question():
+    plain, begun = judge_request(0), replace(judge_request(0), id="p", prefill="One two. Verdict:")
+    got = {answer.request_id: answer for answer in ScriptedEngine().complete([plain, begun])}
+    assert got["p"].choice_logprobs != got["r0"].choice_logprobs
+    assert got["p"].prompt_tokens == got["r0"].prompt_tokens + 4  # the three words, and one for the turn
+
+
+def test_a_scripted_judge_may_think_and_run_out_of_budget():
+    engine = ScriptedEngine(rules=[lambda request: "<think>it is a b</think> Verdict: A"])
+    whole, cut = engine.complete([text_request(0), text_request(1, max_tokens=3)])
+    assert (whole.text, whole.thinking, whole.is_thinking_open) == ("Verdict: A", "it is a b", False)
+    assert (cut.text, cut.finish_reason, cut.is_thinking_open) == ("", "length", True)

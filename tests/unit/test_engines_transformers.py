@@ -2,6 +2,7 @@
 
 import math
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
@@ -61,6 +62,40 @@ def test_choices_are_what_the_plain_model_says_one_prompt_at_a_time(folder, plai
         assert [math.exp(value) for value in answer.choice_logprobs] == pytest.approx(expected, rel=1e-4)
         assert answer.uncovered == pytest.approx(1 - sum(expected), abs=1e-6)
         assert answer.prompt_tokens == len(tokens)
+
+
+def test_choices_and_text_come_right_behind_a_turn_that_has_begun(folder, plain):
+    """The witness writes the prompt out by hand: the assistant's head and the beginning, with no end of turn."""
+    import torch
+
+    model, tokenizer = plain
+    begun = "It helps.\n\nVerdict:"
+    written = f"<s><|user|>\nis it better</s>\n<|assistant|>\n{begun}"
+    tokens = tokenizer.encode(written, add_special_tokens=False)
+    with torch.inference_mode():
+        logprobs = torch.log_softmax(model(torch.tensor([tokens])).logits[0, -1].double(), -1)
+    tree = Spellings(tokenizer).tree(("A", "B"))
+    expected = [logprobs[[token for (token,) in spelled]].exp().sum().item() for spelled in tree.spellings]
+    verdict = replace(chat("v", "is it better", choices=("A", "B")), prefill=begun)
+    text = replace(chat("t", "is it better", max_tokens=6), prefill=begun)
+    with opened(folder) as engine:
+        got = answered(engine, [verdict, text])
+    assert [math.exp(value) for value in got["v"].choice_logprobs] == pytest.approx(expected, rel=1e-4)
+    assert got["v"].prompt_tokens == len(tokens)
+    made = model.generate(torch.tensor([tokens]), max_new_tokens=6, do_sample=False)[0, len(tokens) :]
+    assert got["t"].text == tokenizer.decode(made, skip_special_tokens=True)
+
+
+def test_the_chat_templates_settings_reach_it(tmp_path):
+    silent = "{% if not enable_thinking|default(true) %}<|system|>{% endif %}"
+    folder = write_tiny_llama(
+        tmp_path / "model", chat_template=f"{{% for m in messages %}}{{{{m.content}}}}{{% endfor %}}{silent}"
+    )
+    lengths = []
+    for kwargs in ({}, {"enable_thinking": False}):
+        with opened(folder, chat_template_kwargs=kwargs) as engine:
+            lengths.append(answered(engine, [chat("c", "hello")])["c"].prompt_tokens)
+    assert lengths[1] == lengths[0] + 1
 
 
 def test_a_greedy_text_is_that_of_generate(folder, plain):

@@ -31,6 +31,7 @@ REQUESTS = st.builds(
     ),
     choices=st.lists(TEXT, max_size=3).map(tuple),
     json_schema=st.none() | st.just({"type": "object"}),
+    prefill=TEXT.map(str.strip),
 )
 LOGPROBS = st.lists(st.floats(max_value=0, allow_nan=False), max_size=3).map(tuple)
 ANSWERS = st.builds(
@@ -43,6 +44,8 @@ ANSWERS = st.builds(
     choice_logprobs=st.none() | LOGPROBS,
     uncovered=st.none() | st.floats(0, 1),
     choice_method=st.sampled_from([None, "first_token"]),
+    thinking=TEXT,
+    is_thinking_open=st.booleans(),
 ) | st.builds(Failure, request_id=TEXT, kind=st.just("failed"), reason=TEXT)
 
 
@@ -61,6 +64,11 @@ def test_a_request_arrives_as_it_was(request):
 @given(ANSWERS)
 def test_an_answer_arrives_as_it_was(answer):
     assert answer_from_dict(through_the_pipe(answer_to_dict(answer))) == answer
+
+
+def test_every_field_of_a_request_travels():
+    request = Request(id="r", messages=(), sampling=Sampling(max_tokens=1))
+    assert set(request_to_dict(request)) == set(Request.__slots__)
 
 
 def test_minus_infinity_survives():

@@ -8,11 +8,7 @@ from rlaif.constitution import dump_constitution
 from rlaif.documents import write_yaml
 from rlaif.engines.scripted import Faults, scripted_identity
 from rlaif.feedback.explain import explain
-from rlaif.feedback.generate import Models
 from rlaif.feedback.previous import latest_run, read_previous
-from rlaif.feedback.report import summarise
-from rlaif.feedback.run import Inputs, write_run
-from rlaif.prompt_sets import PromptSet
 from rlaif.records import Message, Prompt
 from rlaif.store import Store
 from rlaif.templates import dump_template, load_template
@@ -29,11 +25,7 @@ PROMPTS = (*prompts(3), Prompt(messages=(Message("user", "With code?"),), tags=f
 def finished(folder, **more):
     """A run's road, result and folder, as `rlaif generate` leaves them."""
     road = Road(folder / "store", judge_rules=(), **more)
-    result = road.run(settings(), CONSTITUTION, PROMPTS)
-    models = Models(policies=(road._model("policy", (), None),), judge=road._model("judge", (), None))
-    summary = summarise(result, settings(), CONSTITUTION, models)
-    inputs = Inputs(constitution=CONSTITUTION, prompts=PromptSet(PROMPTS, ()), templates=road.templates)
-    write_run(folder / "runs" / "test", result, summary, settings(), inputs)
+    result = road.write(folder / "runs" / "test", settings(), CONSTITUTION, PROMPTS)
     return road, result, folder / "runs" / "test"
 
 

@@ -4,10 +4,13 @@ import itertools
 import math
 from dataclasses import replace
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from rlaif.engines.scripted import Faults, shown_answers
 from rlaif.errors import EngineCrashed
+from rlaif.feedback import road as road_module
 from rlaif.feedback.judge import read_verdict
 from rlaif.pair_dataset import label_row, pair_row
 from rlaif.records import Message, Prompt
@@ -281,3 +284,41 @@ def test_judge_settings_do_not_touch_what_was_stored(road):
     road.run(settings(), constitution(), prompts(2))
     road.run(settings(judge=JudgeSettings(model="judge", min_covered=0.5)), constitution(), prompts(2))
     assert road.count("judge", verdicts=True) == 0
+
+
+def files_of(folder):
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+@pytest.mark.parametrize("faults", [None, Faults(failed=0.1, refused=0.05, truncated=0.1, abstain=0.1)])
+def test_a_run_in_many_blocks_asks_and_writes_what_one_block_does(tmp_path, monkeypatch, faults):
+    """Blocks keep memory small; nothing else may depend on them."""
+    folders, asked = [], []
+    for name, judgments in (("one", road_module.BLOCK_JUDGMENTS), ("many", 40)):
+        monkeypatch.setattr(road_module, "BLOCK_JUDGMENTS", judgments)
+        road = Road(tmp_path / name / "store", judge_faults=faults, policy_faults=faults)
+        plan = road.plan(settings(), constitution(), prompts(11))
+        road.write(tmp_path / name / "run", settings(), constitution(), prompts(11))
+        folders.append(files_of(tmp_path / name / "run"))
+        asked.append({model: {one.id for one in requests} for model, requests in road.asked.items()})
+        assert plan.calls("sample") == 11 * 4
+    assert asked[0] == asked[1]
+    wanted = [files.pop("wanted.parquet") for files in folders]  # the same keys, block by block
+    assert folders[0] == folders[1]
+    assert set(folders[0]) > {"dataset/train-00000-of-00001.parquet", "run.json", "labels.parquet"}
+    one, many = (pq.read_table(pa.BufferReader(file)).to_pylist() for file in wanted)
+    assert {tuple(row.values()) for row in one} == {tuple(row.values()) for row in many}
+
+
+def test_a_plan_in_many_blocks_counts_what_one_block_does(tmp_path, monkeypatch):
+    road = Road(tmp_path / "store")
+    road.run(settings(), constitution(), prompts(7))
+    edited = constitution(principle("kind", "kind"), principle("example", "others"), principle("short", "short"))
+    before = road.plan(settings(), edited, prompts(12)).as_json()
+    monkeypatch.setattr(road_module, "BLOCK_JUDGMENTS", 40)
+    after = road.plan(settings(), edited, prompts(12)).as_json()
+    for plan in (before, after):  # each block reads what blocks share anew
+        del plan["shared_tokens"]
+        for bill in plan["bills"]:
+            del bill["shared_tokens"]
+    assert before == after

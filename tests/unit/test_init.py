@@ -98,7 +98,8 @@ def test_ranges_choices_and_defaults_are_told():
     text = init.render_settings(init.tiny_settings())
     assert "[≥ 0.0, ≤ 5.0; default 1.0]" in text  # temperature
     assert "[> 0.0, ≤ 1.0; default 1.0]" in text  # top_p
-    assert "[best_worst | all; default best_worst]" in text
+    unwrapped = " ".join(text.replace("#", " ").split())
+    assert "[best_worst | best_random | adjacent | all; default best_worst]" in unwrapped
     assert "The constitution to judge by. [required]" in text
 
 

@@ -10,9 +10,11 @@ from pydantic import BaseModel
 
 from rlaif.constitution import Constitution, Example, Principle, PrincipleTest
 from rlaif.engines.base import ModelIdentity
+from rlaif.feedback import keys
 from rlaif.feedback.critique import critique_stage
 from rlaif.feedback.judge import judge_stage
 from rlaif.feedback.sample import sample_stage
+from rlaif.identity import digest
 from rlaif.records import Message, Pair, Prompt, Response, ResponsePair
 from rlaif.settings import EngineSettings, JudgeSettings, PolicySettings, SamplingSettings
 from rlaif.templates import Template
@@ -94,7 +96,7 @@ CASES = [
         "prompt",
         PROMPT,
         {"messages": (Message("user", "Why not?"),)},
-        {"tags": frozenset({"u"}), "source": "z", "name": "z", "id": None},
+        {"tags": frozenset({"u"}), "source": "z", "name": "z", "reference": "4", "id": None},
     ),
     (
         sample_keys,
@@ -122,7 +124,7 @@ CASES = [
         "prompt",
         PROMPT,
         {"messages": (Message("user", "Why not?"),)},
-        {"tags": frozenset({"t", "u"}), "source": "z", "name": "z", "id": None},
+        {"tags": frozenset({"t", "u"}), "source": "z", "name": "z", "reference": "4", "id": None},
     ),
     (
         verdict_keys,
@@ -152,6 +154,7 @@ CASES = [
             "critique_request": "c",
             "revision_request": "r",
             "enabled": None,  # decides whether it is judged
+            "check": None,  # with one no judge is asked; test_check_verdicts
         },
     ),
     (
@@ -248,3 +251,35 @@ def test_every_part_of_a_message_is_in_the_key():
 def test_the_two_orders_and_a_verdict_and_a_critique_have_keys_of_their_own():
     assert len(verdict_keys()) == 2
     assert verdict_keys().isdisjoint(critique_keys())
+
+
+# --- texts that are made neutral
+
+MARKED = "It will.<|im_end|>"
+
+
+def test_a_text_that_is_shown_as_it_is_has_the_key_it_always_had(monkeypatch):
+    before = (sample_keys(), verdict_keys(), critique_keys())
+    assert all(key not in before[1] for key in verdict_keys(answer=replace(ANSWER, text=MARKED)))
+    monkeypatch.setattr(keys, "NEUTRAL_VERSION", 99)
+    assert (sample_keys(), verdict_keys(), critique_keys()) == before
+    plain = {"sample": PROMPT.id, "policy": keys.answering(IDENTITY), "index": 0}
+    plain["sampling"] = SAMPLING.model_dump(mode="json", exclude={"max_tokens"})
+    assert digest(plain) in sample_keys()
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        lambda: sample_keys(prompt=Prompt(messages=(Message("user", MARKED),))),
+        lambda: verdict_keys(answer=replace(ANSWER, text=MARKED)),
+        lambda: verdict_keys(principle=changed(PRINCIPLE, "text", MARKED)),
+        lambda: verdict_keys(principle=changed(PRINCIPLE, "examples", (changed(EXAMPLE, "response_a", MARKED),))),
+        lambda: critique_keys(answer=replace(ANSWER, text=MARKED)),
+        lambda: {keys.ComparisonKeys({}, TEMPLATE, IDENTITY).under({})(ANSWER, OTHER, (Message("user", MARKED),))},
+    ],
+)
+def test_another_way_of_making_texts_neutral_asks_again_about_them_alone(made, monkeypatch):
+    before = made()
+    monkeypatch.setattr(keys, "NEUTRAL_VERSION", 99)
+    assert made().isdisjoint(before)

@@ -3,8 +3,8 @@
 import pytest
 
 from rlaif.engines.scripted import Faults
-from rlaif.feedback.generate import Templates
 from rlaif.feedback.plan_record import STAGES
+from rlaif.feedback.road import Templates
 from rlaif.settings import JudgeSettings, PairSettings, PolicySettings, SamplingSettings
 from rlaif.templates import load_template
 from tests.roads import Road, constitution, principle, prompts, settings

@@ -65,3 +65,10 @@ def test_no_verdict_outweighs_the_floor():
 def test_nothing_to_pool_is_an_error_not_a_number(values, own_weights):
     with pytest.raises(ValueError, match="cannot pool"):
         pooled(values, own_weights, 0.01)
+
+
+@pytest.mark.parametrize(("p", "q"), [(0.9, 0.1), (0.7, 0.3), (0.99, 0.01), (2 / 3, 1 / 3)])
+def test_opposite_opinions_of_equal_weight_are_a_tie_exactly(p, q):
+    assert pooled([p, q], [1.0, 1.0], 0.01)[0] == 0.5
+    assert pooled([p, q, q, p], [3.0, 3.0, 0.1, 0.1], 0.01)[0] == 0.5
+    assert pooled([p, q], [1.0, 1.0 - 1e-9], 0.01)[0] > 0.5

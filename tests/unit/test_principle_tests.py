@@ -21,7 +21,8 @@ def case(a, b, better):
 def run(road, own):
     road.asked = {}
     with Store(road.store) as store, Session(road._model("judge", road.judge_rules, road.judge_faults)) as session:
-        return run_tests(own, SETTINGS, template=road.templates.judge, session=session, store=store, progress=Quiet())
+        asked = {"template": road.templates.judge, "session": session, "store": store, "progress": Quiet()}
+        return run_tests(own, SETTINGS, wish=road.store.parent / "wish", **asked)
 
 
 @pytest.fixture

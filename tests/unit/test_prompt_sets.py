@@ -125,6 +125,23 @@ def test_duplicates_are_counted_and_their_tags_united(read, write, tmp_path):
     assert [(d.reason, d.same_as) for d in found.drops] == [("duplicate", kept), ("duplicate", kept)]
 
 
+def test_a_reference_is_read_as_text_or_number_and_is_no_part_of_the_prompts_name(read, write):
+    found = read(
+        write({"prompt": "2 + 2?", "reference": 4}, {"prompt": "Capital?", "reference": " Paris "}, {"prompt": "b"})
+    )
+    assert [prompt.reference for prompt in found.prompts] == ["4", "Paris", None]
+    assert found.prompts[0].id == Prompt(messages=(Message("user", "2 + 2?"),)).id
+    assert ":1: `reference` is a list, not text." in complaint(read, write({"prompt": "a", "reference": ["x"]}))
+    assert read(write({"prompt": "c", "reference": "\ud83d"}, {"prompt": "d"})).drop_counts == {"not valid Unicode": 1}
+
+
+def test_a_duplicate_gives_its_reference_and_another_reference_is_counted_as_such(read, write):
+    rows = [{"prompt": "a"}, {"prompt": "a", "reference": "1"}, {"prompt": "a", "reference": "2"}]
+    found = read(write(*rows, {"prompt": "a", "reference": 1}))
+    assert [prompt.reference for prompt in found.prompts] == ["1"]
+    assert found.drop_counts == {"duplicate": 2, "duplicate with another reference": 1}
+
+
 @settings(deadline=None, max_examples=40)  # the machine may be busy
 @given(st.lists(st.sampled_from(["a", "b", "", "c", " "]), min_size=1).filter(lambda rows: any(map(str.strip, rows))))
 def test_every_row_is_a_prompt_or_a_counted_drop(tmp_path_factory, texts):

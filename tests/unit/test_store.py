@@ -1,6 +1,7 @@
 """The store: what was appended is there, whatever happened to the process, to the end of a file or to the disk."""
 
 import json
+import re
 import resource
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import pytest
 from rlaif.errors import StoreError
 from rlaif.identity import digest
 from rlaif.store import Store
+from rlaif.store import journal as journal_module
 from rlaif.store.keys import hex_of
 
 
@@ -89,6 +91,24 @@ def test_a_table_is_appended_by_its_columns(tmp_path):
             store.append_many("judgments", pa.table({"key": [key(2)], "logprob_c": [-1.0]}))
         with pytest.raises(ValueError, match="not finite"):
             store.append_many("judgments", pa.table({"key": [key(2)], "logprob_a": [float("inf")]}))
+
+
+@pytest.mark.parametrize(
+    ("columns", "found"),
+    [
+        ({"key": ["0" * 64], "source": ["me"]}, "do not fit: ['source']"),
+        ({"logprob_a": [-1.0]}, "a table of judgments has `key`"),
+        ({"key": [None, "0" * 64]}, "a row of the table has no key"),
+        ({"key": ["0" * 64], "value": ["{"]}, "holds JSON objects; this is none: '{'"),
+        ({"key": ["0" * 64], "value": ["[1]"]}, "holds JSON objects; this is none: '[1]'"),
+    ],
+)
+def test_a_table_that_could_not_be_read_back_is_not_taken(tmp_path, columns, found):
+    with Store(tmp_path) as store:
+        with pytest.raises(ValueError, match=re.escape(found)):
+            store.append_many("judgments", pa.table(columns))
+        store.append_many("judgments", pa.table({"key": ["1" * 64], "value": ['{"more":[1]}']}))
+    assert Store(tmp_path).read("judgments") == {"1" * 64: {"more": [1]}}
 
 
 @pytest.mark.parametrize("wrong", ["k1", "A" * 64, "0" * 63, "g" * 64, ""])
@@ -197,6 +217,20 @@ def test_a_damaged_segment_is_announced_set_aside_and_redone(tmp_path):
     assert Store(tmp_path).read("judgments") == {key(1): {"logprob_a": -0.25}}
 
 
+def test_a_segment_that_was_mended_meanwhile_is_not_set_aside(tmp_path):
+    """Another process sealed the same journal again after this one saw the damage."""
+    with Store(tmp_path) as store:
+        store.append("judgments", key(1), {})
+    (segment,) = segments(tmp_path)
+    whole = segment.read_bytes()
+    segment.write_bytes(whole[:-1])
+    with Store(tmp_path) as store:
+        assert store.read("judgments") == {}
+        segment.write_bytes(whole)
+        store.append("judgments", key(2), {})
+    assert Store(tmp_path).read("judgments") == {key(1): {}, key(2): {}}
+
+
 def test_a_segment_of_a_later_version_is_not_half_read(tmp_path, monkeypatch):
     from rlaif.store import schema
 
@@ -261,17 +295,106 @@ def test_a_fork_writes_a_journal_of_its_own(tmp_path):
     assert set(Store(tmp_path).read("judgments")) == {"0" * 64, "1" * 64, "2" * 64}
 
 
-def test_a_long_journal_is_continued_in_another(tmp_path, monkeypatch):
+@pytest.mark.parametrize("end", ["os._exit(0)", "sys.exit(0)", "store.close(); os._exit(0)"])
+def test_a_fork_that_ends_takes_nothing_from_the_one_that_made_it(tmp_path, end):
+    code = (
+        "import os, sys; from rlaif.store import Store\n"
+        "store = Store(sys.argv[1]); store.append('judgments', '0' * 64, {}); store.read('judgments')\n"
+        "child = os.fork()\n"
+        "if not child:\n"
+        f"    store.read('judgments'); {end}\n"
+        "os.waitpid(child, 0)\n"
+        "store.append('judgments', '1' * 64, {}); assert len(store.read('judgments')) == 2; store.close()\n"
+        "assert not store.scratch.exists()\n"
+    )
+    subprocess.run([sys.executable, "-W", "ignore", "-c", code, tmp_path], check=True, timeout=60)
+    assert len(segments(tmp_path)) == 1
+
+
+def test_a_long_journal_is_sealed_and_continued_in_another(tmp_path, monkeypatch):
     from rlaif.store import store as module
 
     monkeypatch.setattr(module, "_JOURNAL_BYTES", 1000)
     store = Store(tmp_path)
     for n in range(30):
         store.append("judgments", key(n), {"n": n})
-    assert len(journals(tmp_path)) == 3
+    assert (len(journals(tmp_path)), len(segments(tmp_path))) == (1, 2)
     assert missing(store, range(30)) == set()
     store.close()
-    assert len(segments(tmp_path)) == 3
+    assert (len(journals(tmp_path)), len(segments(tmp_path))) == (0, 3)
+
+
+def test_a_journal_that_cannot_be_sealed_in_passing_is_sealed_at_the_close(tmp_path, monkeypatch):
+    from rlaif.store import store as module
+
+    def refuse(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(module, "_JOURNAL_BYTES", 1000)
+    store = Store(tmp_path)
+    with monkeypatch.context() as full:
+        full.setattr(module, "seal", refuse)
+        for n in range(30):
+            store.append("judgments", key(n), {"n": n})
+    assert (len(journals(tmp_path)), len(segments(tmp_path))) == (3, 0)
+    assert missing(store, range(30)) == set()
+    store.close()
+    assert (len(journals(tmp_path)), len(segments(tmp_path))) == (0, 3)
+
+
+def test_a_journal_that_was_silent_for_long_is_continued_in_another(tmp_path, monkeypatch):
+    """Another machine takes a journal without a line for an hour to be finished, seals it and removes it."""
+    store = Store(tmp_path)
+    store.append("judgments", key(1), {})
+    store.append("judgments", key(2), {})
+    assert len(journals(tmp_path)) == 1
+    monkeypatch.setattr(journal_module, "SILENT_S", 0.0)
+    store.append("judgments", key(3), {})
+    assert (len(journals(tmp_path)), len(segments(tmp_path))) == (1, 1)
+    assert missing(store, [1, 2, 3]) == set()
+
+
+def test_an_append_that_failed_leaves_no_hole_for_the_next_one(tmp_path):
+    """The disk is full in the middle of a line; space is made, and the same process goes on."""
+    code = (
+        "import resource, signal, sys; from rlaif.store import Store\n"
+        "from rlaif.errors import StoreError; from rlaif.identity import digest\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); store = Store(sys.argv[1])\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (450, -1))\n"
+        "for n in range(9):\n"
+        "    try:\n"
+        "        store.append('judgments', digest(str(n)), {'n': n}); print(n, flush=True)\n"
+        "    except StoreError:\n"
+        "        resource.setrlimit(resource.RLIMIT_FSIZE, (-1, -1))\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True, check=True)
+    assert len(ended.stdout.split()) == 8
+    store = Store(tmp_path)
+    assert store.read("judgments") == {key(n): {"n": int(n)} for n in ended.stdout.split()}
+    assert store.damage == []
+
+
+def test_an_interrupted_append_takes_no_other_line_with_it(tmp_path):
+    """Ctrl-C after the kernel took a line and before it was counted, then a full disk: what was acknowledged stays."""
+    store = Store(tmp_path)
+    store.append("judgments", key(1), {"n": 1})
+    writer = store._writers["judgments"]
+    real = writer._file
+
+    class Interrupted:
+        def write(self, lines):
+            real.write(lines)
+            raise KeyboardInterrupt
+
+        truncate, seek = real.truncate, real.seek
+
+    writer._file = Interrupted()
+    with pytest.raises(KeyboardInterrupt):
+        store.append("judgments", key(2), {"n": 2})
+    writer._file = real
+    store.append("judgments", key(3), {"n": 3})
+    assert store.read("judgments") == {key(n): {"n": n} for n in (1, 3)}
+    assert store.damage == []
 
 
 @pytest.mark.parametrize("size", [100, 5000])

@@ -80,8 +80,8 @@ def test_upkeep_of_an_object_store(url, tmp_path):
         assert store.read("judgments") == rows(0, 30)
         assert verify(store).rows == 30
         assert stats(store)[0].segments == 1
-        write_wanted(tmp_path / "run", {"judgments": list(rows(5, 10))})
-        collect(store, tmp_path)
+        write_wanted(tmp_path / "runs" / "one", {"judgments": list(rows(5, 10))})
+        collect(store, [tmp_path])
     assert len(objects()) == 1
     assert Store(url).read("judgments") == rows(5, 10)
 
@@ -97,6 +97,23 @@ def test_a_damaged_object_is_announced_set_aside_and_redone(url):
         store.append("judgments", key(1), {})
     assert [path.split("/")[-2] for path in objects()] == ["damaged", "damaged", "segments"]
     assert Store(url).read("judgments") == {key(1): {}}
+
+
+def test_an_object_that_came_incomplete_is_fetched_again(url, monkeypatch):
+    fill(url, 0, 10)
+    files = fsspec.filesystem("memory")
+    real = type(files).get_file
+
+    def cut(self, name, path, **more):
+        monkeypatch.undo()
+        real(self, name, path, **more)
+        with open(path, "r+b") as file:  # noqa: PTH123 - as fsspec has it
+            file.truncate(100)
+
+    monkeypatch.setattr(type(files), "get_file", cut)
+    store = Store(url)
+    assert store.read("judgments") == rows(0, 10)
+    assert store.damage == []
 
 
 class Quiet(http.server.SimpleHTTPRequestHandler):
@@ -124,6 +141,11 @@ def test_a_store_behind_http_is_read(tmp_path):
             assert [hex_of(chunk) for chunk in store.missing("judgments", [key(1), key(5000)])] == [[key(5000)]]
             assert store.read("responses") == {}
             assert store.damage == []
+            (journal,) = (tmp_path / "store/judgments/journals").iterdir()
+            with journal.open("ab") as file:
+                file.write(b"01234567 {half a li")  # the writer is at it
+            assert len(store.read("judgments")) == 5002
+            assert verify(store).damage == store.damage == []
     finally:
         server.shutdown()
         server.server_close()

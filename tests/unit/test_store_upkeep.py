@@ -10,10 +10,11 @@ import pytest
 from rlaif.cli import main
 from rlaif.errors import StoreError
 from rlaif.identity import digest
-from rlaif.store import Store, lookup
+from rlaif.store import Store, lookup, merging
 from rlaif.store.gc import collect
+from rlaif.store.merging import CROWD, crowd_of
 from rlaif.store.shelf import LocalShelf
-from rlaif.store.upkeep import alone, compact, verify
+from rlaif.store.upkeep import alone, compact, stats, verify
 from rlaif.store.wanted import read_wanted, write_wanted
 
 
@@ -106,13 +107,13 @@ def test_a_death_at_any_point_of_upkeep_loses_nothing(outputs, monkeypatch, job,
         elif job == "compact":
             compact(store)
         else:
-            collect(store, outputs / "runs")
+            collect(store, [outputs])
     found = store.read("judgments")
     assert found.items() <= expected.items()
     assert found.keys() >= (expected if job != "gc" else rows(5, 12)).keys()
     assert store.damage == verify(store).damage == []
     store.seal("judgments")
-    collect(store, outputs / "runs")
+    collect(store, [outputs])
     assert store.read("judgments") == rows(5, 12)
 
 
@@ -152,6 +153,84 @@ def test_a_large_segment_is_left_alone_and_a_merge_is_cut_into_pieces(outputs, m
         assert store.read("judgments") == rows(0, 26) | rows(100, 130)
 
 
+def test_many_small_runs_leave_few_segments(tmp_path):
+    """Runs of one result each: the segments stay below the crowd, however many they are, and every answer is there."""
+    most = 0
+    for n in range(70):
+        fill(tmp_path / "store", n, n + 1)
+        most = max(most, len(segments(tmp_path)))
+    assert most == CROWD - 1
+    with Store(tmp_path / "store") as store:
+        assert store.read("judgments") == rows(0, 70)
+        assert verify(store).rows == 70
+
+
+def test_a_close_merges_what_is_small_and_alike_and_never_very_much():
+    small = {f"small-{n}": 5_000 + n for n in range(CROWD)}
+    large = {f"large-{n}": 3 * 2**20 + n for n in range(CROWD)}
+    huge = {f"huge-{n}": 2**26 + n for n in range(100)}
+    assert crowd_of(small | large | huge) == list(small)
+    assert crowd_of(dict(list(small.items())[1:]) | large | huge) == list(large)
+    assert crowd_of(dict(list(small.items())[1:]) | dict(list(large.items())[1:]) | huge) == []
+    thousands = {f"{n}": 900_000 for n in range(1000)}
+    assert CROWD <= len(crowd_of(thousands)) <= 2**26 / 900_000
+    assert crowd_of({}) == []
+
+
+def test_a_close_leaves_the_merging_to_whoever_is_at_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(merging, "CROWD", 2)
+    with Store(tmp_path / "store") as other:
+        other.append("judgments", digest("other"), {})
+        with alone(other):
+            for n in range(4):
+                fill(tmp_path / "store", n, n + 1)
+        assert len(segments(tmp_path)) == 4
+    assert len(segments(tmp_path)) == 1
+    assert len(Store(tmp_path / "store").read("judgments")) == 5
+
+
+def test_a_merge_that_cannot_be_done_at_a_close_costs_nothing(tmp_path, monkeypatch):
+    def full(*arguments):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(merging, "CROWD", 2)
+    fill(tmp_path / "store", 0, 5)
+    with monkeypatch.context() as disk:
+        disk.setattr(merging, "replace", full)
+        fill(tmp_path / "store", 5, 9)
+    assert len(segments(tmp_path)) == 2
+    assert Store(tmp_path / "store").read("judgments") == rows(0, 9)
+
+
+def test_a_damaged_segment_stays_out_of_the_merge_at_a_close(outputs, monkeypatch):
+    monkeypatch.setattr(merging, "CROWD", 2)
+    damaged = segments(outputs)[0]
+    damaged.write_bytes(damaged.read_bytes()[:-1])
+    known = Store(outputs / "store").read("judgments")
+    fill(outputs / "store", 50, 51)
+    assert Store(outputs / "store").read("judgments") == known | rows(50, 51)
+    assert damaged.exists() or (outputs / "store/judgments/damaged" / damaged.name).exists()
+
+
+def test_figures_are_counted_again_when_files_are_merged_meanwhile(outputs, monkeypatch):
+    """`stats` and `gc --dry-run` beside a run that ends."""
+    reader, real = Store(outputs / "store"), lookup.select_from
+
+    def merged_first(connection, files, kind):
+        if kind == "judgments":
+            monkeypatch.undo()
+            compact(Store(outputs / "store"))
+        real(connection, files, kind)
+
+    monkeypatch.setattr(lookup, "select_from", merged_first)
+    assert [one.unwanted for one in collect(reader, [outputs], dry_run=True)] == [3, 19]
+    living = Store(outputs / "store")
+    living.append("judgments", digest("x"), {})
+    (journal,) = reader.journal_paths("judgments")
+    monkeypatch.setattr(reader, "journal_paths", lambda kind: [journal.with_name("gone.journal")])
+    assert [one.journals for one in stats(reader)] == [0, 0]
+
+
 def test_what_is_damaged_is_not_merged_away(outputs):
     damaged = segments(outputs)[1]
     damaged.write_bytes(damaged.read_bytes()[:-1])
@@ -172,26 +251,26 @@ def test_one_merge_at_a_time(outputs):
 def test_gc_removes_only_what_no_run_wants(outputs):
     write_wanted(outputs / "runs" / "two", {"judgments": iter(rows(24, 30))})
     with Store(outputs / "store") as store:
-        (critiques, judgments) = collect(store, outputs / "runs", dry_run=True)
+        (critiques, judgments) = collect(store, [outputs], dry_run=True)
         assert (judgments.rows, judgments.unwanted, judgments.bytes_after) == (30, 19, None)
         assert (critiques.rows, critiques.unwanted) == (3, 3)
         assert store.read("judgments") == rows(0, 26)
-        collect(store, outputs / "runs")
+        collect(store, [outputs])
         assert store.read("judgments") == rows(5, 12) | rows(24, 26)
         assert store.read("critiques") == {}
         assert segments(outputs, "critiques") == []
         assert verify(store).damage == []
         names = segments(outputs)
-        assert all(one.unwanted == 0 for one in collect(store, outputs / "runs"))
+        assert all(one.unwanted == 0 for one in collect(store, [outputs]))
         assert segments(outputs) == names
-        collect(store, outputs / "runs", forget=["one"])
+        collect(store, [outputs], forget=["one"])
         assert store.read("judgments") == rows(24, 26)
 
 
 def test_gc_leaves_the_journal_of_a_living_writer(outputs):
     store = Store(outputs / "store")
     store.append("judgments", digest("new"), {})
-    collect(Store(outputs / "store"), outputs / "runs")
+    collect(Store(outputs / "store"), [outputs])
     assert digest("new") in store.read("judgments")
 
 
@@ -199,20 +278,20 @@ def test_a_run_that_does_not_say_what_it_wants_wants_everything(outputs):
     (outputs / "runs" / "silent").mkdir()
     with Store(outputs / "store") as store:
         with pytest.raises(StoreError, match=r"do not say what they want.*silent.*\n.*--forget-run silent"):
-            collect(store, outputs / "runs")
+            collect(store, [outputs])
         assert store.read("judgments") == rows(0, 26)
-        collect(store, outputs / "runs", forget=["silent"])
+        collect(store, [outputs], forget=["silent"])
         assert store.read("judgments") == rows(5, 12)
 
 
 @pytest.mark.parametrize("forget", [[], ["one"]])
 def test_gc_without_any_run_removes_nothing(outputs, forget):
-    runs = outputs / "runs" if forget else outputs / "not-there"
+    place = outputs if forget else outputs / "not-there"
     with Store(outputs / "store") as store:
         with pytest.raises(StoreError, match="everything would be removed"):
-            collect(store, runs, forget=forget)
+            collect(store, [place], forget=forget if place == outputs else ())
         with pytest.raises(StoreError, match="no run 'onne'"):
-            collect(store, outputs / "runs", forget=["onne"])
+            collect(store, [outputs], forget=["onne"])
         assert store.read("judgments") == rows(0, 26)
 
 
@@ -221,7 +300,7 @@ def test_a_damaged_wish_removes_nothing(outputs):
     wish.write_bytes(wish.read_bytes()[:-9])
     with Store(outputs / "store") as store:
         with pytest.raises(StoreError, match="cannot be read"):
-            collect(store, outputs / "runs")
+            collect(store, [outputs])
         assert store.read("judgments") == rows(0, 26)
 
 

@@ -1,0 +1,144 @@
+"""A block of a road on which not every answer is there yet: what is missing of it, and why.
+
+Stand-ins take the place of missing answers, so that what is asked about them can be foretold. Everything else is the
+block's own: pairs, keys and labels come about as they do in a run.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+
+from rlaif.engines.base import ModelIdentity
+from rlaif.feedback.ask import Known, Lookup, look_up
+from rlaif.feedback.critique import CritiqueStage
+from rlaif.feedback.keys import cut_key
+from rlaif.feedback.plan_record import Missing
+from rlaif.feedback.previous import Previous
+from rlaif.feedback.reasons import NEW_ANSWERS, why_critiqued, why_judged, why_outdated, why_sampled
+from rlaif.feedback.road import Block, Road
+from rlaif.feedback.sample import Sample, SampleStage
+from rlaif.feedback.stand_ins import Answered, fill_in, likely_label
+from rlaif.records import Pair, Prompt
+
+
+class PlanBlock(Block):
+    """`answered` tells, per policy, what its answers are like: complete before anything after sampling is read."""
+
+    def __init__(
+        self,
+        road: Road,
+        prompts: Sequence[Prompt],
+        known: Known,
+        previous: Previous | None,
+        answered: Sequence[Answered],
+    ) -> None:
+        super().__init__(road, prompts, known)
+        self.previous, self.answered = previous, answered
+
+    # --- sampling
+
+    @cached_property
+    def sample_lookups(self) -> list[Lookup]:
+        """Per policy, with the answers that were cut at last time's limit among the outdated."""
+        asked = zip(self.sampling, self.road.models.policies, strict=True)
+        return [self._look_up_samples(stage, model.identity) for stage, model in asked]
+
+    def _look_up_samples(self, stage: SampleStage, identity: ModelIdentity) -> Lookup:
+        lookup = look_up(stage.asking, self.known)
+        before = self.previous.policy(identity) if self.previous else None
+        if before is None or before.sampling.max_tokens == stage.policy.sampling.max_tokens or not lookup.missing:
+            return lookup
+        keys = [key for key in lookup.missing if key not in lookup.outdated]
+        places = {cut_key(key, before.sampling.max_tokens): key for key in keys}
+        cut = {places[place]: value for place, value in self.known.get(stage.asking.kind, places).items()}
+        return replace(lookup, outdated=lookup.outdated | cut)
+
+    @cached_property
+    def _why_sampled(self) -> list[dict[str, str]]:
+        """Per policy, the reason of every missing key."""
+        return [self._reasons(number) for number in range(len(self.sampling))]
+
+    def _reasons(self, number: int) -> dict[str, str]:
+        stage, lookup = self.sampling[number], self.sample_lookups[number]
+        answered = {stage.places[key][0].id for key in (*lookup.values, *lookup.outdated)}  # so they are not new
+        previous, identity = self.previous, self.road.models.policies[number].identity
+        if previous:
+            previous = replace(previous, asked_prompts=previous.asked_prompts | answered)
+        why = {}
+        for key in lookup.missing:
+            if key in lookup.outdated:
+                why[key] = why_outdated(lookup.outdated[key], stage.policy)
+            else:
+                why[key] = why_sampled(*stage.places[key], stage.policy, identity, previous)
+        return why
+
+    def missing_samples(self, number: int) -> Iterator[Missing]:
+        places = self.sampling[number].places
+        for key, why in self._why_sampled[number].items():
+            yield Missing(key=key, prompt_id=places[key][0].id, why=why)
+
+    @cached_property
+    def _filled(self) -> list[dict[str, Sample]]:
+        """Per policy, all samples by key, stand-ins among them."""
+        asked = zip(self.sampling, self.sample_lookups, self.answered, strict=True)
+        return [fill_in(stage, lookup.values, own.expected()) for stage, lookup, own in asked]
+
+    @cached_property
+    def samples(self) -> list[Sample]:
+        return [sample for own in self._filled for sample in own.values()]
+
+    @cached_property
+    def _stand_ins(self) -> Mapping[str, str]:
+        """Why each stand-in is one, by the id of its response."""
+        return {
+            sample.response.id: reasons[key]
+            for own, reasons in zip(self._filled, self._why_sampled, strict=True)
+            for key, sample in own.items()
+            if key in reasons and sample.response
+        }
+
+    # --- judging
+
+    @cached_property
+    def judge_lookup(self) -> Lookup:
+        return look_up(self.judging.asking, self.known)
+
+    def missing_judgments(self) -> Iterator[Missing]:
+        identity, template = self.road.models.judge.identity, self.road.templates.judge
+        for key in self.judge_lookup.missing:
+            pair, principle, _, _ = self.judging.places[key]
+            waits = [self._stand_ins[one.id] for one in (pair.x, pair.y) if one.id in self._stand_ins]
+            if waits:
+                why = NEW_ANSWERS if "{calls}" in waits[0] else waits[0]
+            else:
+                why = why_judged(pair, principle, identity, template, self.previous)
+            yield Missing(key=key, prompt_id=pair.prompt.id, why=why, is_estimated=bool(waits))
+
+    # --- critiques
+
+    @cached_property
+    def critiquing(self) -> CritiqueStage:
+        return self.road.critiquing(self._likely_pairs())
+
+    def _likely_pairs(self) -> tuple[Pair, ...]:
+        """The pairs of the dataset; where verdicts are missing, as those that are there would have it."""
+        judgments = self.judging.judgments(self.judge_lookup.values)
+        waiting = {self.judging.places[key][0].id for key in self.judge_lookup.missing}
+        labelled = []
+        for pair in self.pairing.pairs:
+            label = self.road.label(pair, judgments.get(pair.id, ()))
+            labelled.append(likely_label(label, self.road.constitution) if pair.id in waiting else label)
+        return self.road.choose(labelled).pairs
+
+    @cached_property
+    def critique_lookup(self) -> Lookup:
+        return look_up(self.critiquing.asking, self.known)
+
+    def missing_critiques(self) -> Iterator[Missing]:
+        """Those of prompts whose labels are not all known yet are estimated."""
+        settings, identity = self.road.settings.judge, self.road.models.judge.identity
+        open_prompts = {self.judging.places[key][0].prompt.id for key in self.judge_lookup.missing}
+        for key in self.critique_lookup.missing:
+            prompt = self.critiquing.places[key][0].prompt
+            why = why_critiqued(prompt, settings, identity, self.road.templates.critique, self.previous)
+            yield Missing(key=key, prompt_id=prompt.id, why=why, is_estimated=prompt.id in open_prompts)

@@ -1,0 +1,156 @@
+"""The road of a run: what is asked about its prompts, and what follows from the answers. Pure functions of both.
+
+Whatever is asked about a prompt rests on answers to that prompt alone. So a run of any size is a row of blocks, each
+a few prompts with everything that belongs to them, and only what is looked at lies in memory. `generate` asks models
+for what blocks want; `plan` walks the same blocks with stand-ins for answers that are not there yet.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Generic, TypeVar
+
+from rlaif.constitution import Constitution
+from rlaif.feedback.aggregate import label_pair
+from rlaif.feedback.ask import Asking, Known, Model, look_up
+from rlaif.feedback.choose import Choice, choose_pairs
+from rlaif.feedback.critique import CritiqueStage, critique_stage
+from rlaif.feedback.judge import JudgeStage, judge_stage
+from rlaif.feedback.pairing import Pairing, pair_up
+from rlaif.feedback.sample import Sample, SampleStage, sample_stage
+from rlaif.records import Judgment, LabelledPair, Pair, Prompt, ResponsePair
+from rlaif.settings import Settings
+from rlaif.templates import Template
+
+BLOCK_JUDGMENTS = 50_000  # about; some hundred megabytes with their texts
+_BLOCKS_KEPT = 2  # so a run of few blocks works everything out once
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Models:
+    """Who answers (one per policy of the settings, in order) and who judges."""
+
+    policies: tuple[Model, ...]
+    judge: Model
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Templates:
+    judge: Template
+    critique: Template
+
+
+@dataclass(frozen=True, kw_only=True)
+class Road:
+    """Everything that decides what a run asks, but for its prompts and the answers."""
+
+    settings: Settings
+    constitution: Constitution
+    models: Models
+    templates: Templates
+
+    def sampling(self, prompts: Sequence[Prompt]) -> list[SampleStage]:
+        """What each policy is asked."""
+        asked = zip(self.settings.policies, self.models.policies, strict=True)
+        return [sample_stage(prompts, policy, model.identity) for policy, model in asked]
+
+    def judging(self, pairs: Sequence[ResponsePair]) -> JudgeStage:
+        identity, template = self.models.judge.identity, self.templates.judge
+        return judge_stage(pairs, self.constitution, self.settings.judge, template=template, identity=identity)
+
+    def critiquing(self, pairs: Sequence[Pair]) -> CritiqueStage:
+        """What is asked about the dataset's pairs: nothing where the settings want no critiques."""
+        asked = pairs if self.settings.pairs.critiques == "dataset" else ()
+        identity, template = self.models.judge.identity, self.templates.critique
+        return critique_stage(asked, self.constitution, self.settings.judge, template=template, identity=identity)
+
+    def label(self, pair: ResponsePair, judgments: Sequence[Judgment]) -> LabelledPair:
+        floor = self.settings.pairs.probability_floor
+        return label_pair(pair, judgments, self.constitution, probability_floor=floor)
+
+    def choose(self, labelled: Sequence[LabelledPair]) -> Choice:
+        return choose_pairs(labelled, self.settings.pairs, judge=self.settings.judge.model)
+
+
+class Block:
+    """Some prompts of a road. A property may be read once the models it rests on have answered; it is kept then."""
+
+    def __init__(self, road: Road, prompts: Sequence[Prompt], known: Known) -> None:
+        self.road, self.prompts, self.known = road, prompts, known
+
+    @cached_property
+    def sampling(self) -> list[SampleStage]:
+        return self.road.sampling(self.prompts)
+
+    @cached_property
+    def samples(self) -> list[Sample]:
+        """One per policy, prompt and index, in that order."""
+        return [
+            sample
+            for stage in self.sampling
+            for sample in stage.samples(look_up(stage.asking, self.known).values).values()
+        ]
+
+    @cached_property
+    def pairing(self) -> Pairing:
+        return pair_up(self.samples)
+
+    @cached_property
+    def judging(self) -> JudgeStage:
+        return self.road.judging(self.pairing.pairs)
+
+    @cached_property
+    def judgments(self) -> dict[str, list[Judgment]]:
+        """By pair."""
+        return self.judging.judgments(look_up(self.judging.asking, self.known).values)
+
+    @cached_property
+    def labelled(self) -> tuple[LabelledPair, ...]:
+        return tuple(self.road.label(pair, self.judgments.get(pair.id, ())) for pair in self.pairing.pairs)
+
+    @cached_property
+    def choice(self) -> Choice:
+        return self.road.choose(self.labelled)
+
+    @cached_property
+    def critiquing(self) -> CritiqueStage:
+        return self.road.critiquing(self.choice.pairs)
+
+    @cached_property
+    def pairs(self) -> tuple[Pair, ...]:
+        """The pairs of the dataset, with their critiques where the settings want them."""
+        stage = self.critiquing
+        if not stage.places:
+            return self.choice.pairs
+        return stage.attach(self.choice.pairs, look_up(stage.asking, self.known).values)
+
+    def askings(self) -> Iterator[Asking]:
+        """Everything that is asked about these prompts."""
+        yield from (stage.asking for stage in self.sampling)
+        yield self.judging.asking
+        yield self.critiquing.asking
+
+
+B = TypeVar("B", bound=Block)
+
+
+class Blocks(Generic[B]):
+    """A run's prompts in blocks, to be gone through several times. Those of a large run are made anew each time."""
+
+    def __init__(self, road: Road, prompts: Sequence[Prompt], make: Callable[[Sequence[Prompt]], B]) -> None:
+        size = prompts_per_block(road)
+        self._parts = [prompts[start : start + size] for start in range(0, len(prompts), size)]
+        self._make = make
+        self._kept = [make(part) for part in self._parts] if len(self._parts) <= _BLOCKS_KEPT else None
+
+    def __iter__(self) -> Iterator[B]:
+        return iter(self._kept) if self._kept is not None else map(self._make, self._parts)
+
+    def __len__(self) -> int:
+        return len(self._parts)
+
+
+def prompts_per_block(road: Road) -> int:
+    samples = sum(policy.samples for policy in road.settings.policies)
+    judgments = samples * (samples - 1) * len(road.constitution.enabled)  # both orders of every pair
+    return max(1, BLOCK_JUDGMENTS // max(judgments, samples))
