@@ -12,7 +12,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
 from rlaif.bundled import resolve_model
 from rlaif.errors import DataError, InputError, Where
-from rlaif.pair_dataset import write_dataset
+from rlaif.pair_dataset import DatasetWriter
 from rlaif.records import Message, Pair, Prompt, Response
 from rlaif.train.examples import DataEntry, Limits, read_demonstrations, read_preferences, rows_digest
 from rlaif.train.packing import common_prefix
@@ -266,7 +266,9 @@ def test_our_own_dataset_is_read_as_it_was_written(tiny, tmp_path):
     first, second = (Response(prompt_id=prompt.id, text=text, **said) for text in ("Oak is hard.", "No."))
     common = {"id": "x", "is_tie": False, "verdicts": (), "shares": {}, "judge": "j"}
     pair = Pair(prompt=prompt, chosen=first, rejected=second, probability=0.8, margin=0.6, **common)
-    write_dataset(tmp_path / "dataset", [pair], "card")
+    writer = DatasetWriter(tmp_path / "dataset")
+    writer.add([pair])
+    writer.finish("card")
     (row,), card = read_preferences(
         [DataEntry(path="dataset", name="ai")], Tokeniser(tiny), Limits(max_length=64), base=tmp_path
     )
