@@ -139,6 +139,11 @@ class JudgeSettings(Strict):
     min_covered: Share = Field(
         0.2, description="Least probability on the choices; below it the judge abstained. Usual: 0.1 to 0.5."
     )
+    principles_per_pair: PositiveInt | None = Field(
+        None,
+        description="Ask about so many principles of each pair only, drawn by the pair's id. Usual: null, all; 1 as in "
+        "Constitutional AI.",
+    )
     critique_template: str = Field("critique", description="Template of the critique in words.")
     critique_max_tokens: PositiveInt = Field(160, description="Longest critique in tokens. Usual: 100 to 400.")
     engine: EngineSettings | None = Field(None, description="Instead of the run's engine, for the judge.")
@@ -147,6 +152,16 @@ class JudgeSettings(Strict):
     )
     price_per_million_output_tokens: Price | None = Field(
         None, description="What a plan counts for writing, in your currency. Usual: null, no price."
+    )
+
+
+class LabelSettings(Strict):
+    """How verdicts become a label. Changing any of these asks no model anything."""
+
+    kind: Literal["soft", "hard", "majority"] = Field(
+        "soft",
+        description="soft: the pooled probability; hard: its side, 0 or 1, a tie stays 0.5; majority: the side that "
+        "more principles are on, by weight.",
     )
 
 
@@ -188,6 +203,7 @@ class Settings(Strict):
     policies: tuple[PolicySettings, ...] = Field(min_length=1, description="Who answers.")
     judge: JudgeSettings = Field(description="Who compares.")
     engine: EngineSettings = Field(default_factory=lambda: EngineSettings(), description="What runs the models.")
+    label: LabelSettings = Field(default_factory=lambda: LabelSettings())
     pairs: PairSettings = Field(default_factory=lambda: PairSettings())
     output: str = Field("outputs", description="Folder of the store and the runs.")
     store: str | None = Field(

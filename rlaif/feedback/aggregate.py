@@ -5,26 +5,58 @@ from collections.abc import Sequence
 
 from rlaif.constitution import Constitution
 from rlaif.feedback.check_verdicts import check_verdicts, in_order
-from rlaif.numbers.pooling import both_orders, pooled
+from rlaif.numbers.pooling import both_orders, majority, pooled, side
 from rlaif.records import Judgment, LabelledPair, PrincipleVerdict, ResponsePair
+from rlaif.settings import LabelSettings
+
+_SOFT = LabelSettings()
 
 
 def label_pair(
-    pair: ResponsePair, judgments: Sequence[Judgment], constitution: Constitution, *, probability_floor: float
+    pair: ResponsePair,
+    judgments: Sequence[Judgment],
+    constitution: Constitution,
+    *,
+    probability_floor: float,
+    settings: LabelSettings = _SOFT,
 ) -> LabelledPair:
-    """Both orders averaged per principle, then principles pooled by weight. A principle without a verdict in both
-    orders has no say, and the weights of the others are taken as they are. Checks are computed here: they are free."""
+    """Both orders averaged per principle, then principles put together. Checks are computed here: they are free."""
+    judged = compared(pair, judgments, constitution)
+    verdicts = in_order([*judged, *check_verdicts(pair, constitution)], constitution)
+    return label_verdicts(pair, verdicts, probability_floor=probability_floor, settings=settings)
+
+
+def compared(pair: ResponsePair, judgments: Sequence[Judgment], constitution: Constitution) -> list[PrincipleVerdict]:
+    """The verdict of every principle that was asked about a pair, in both orders."""
     by_principle: dict[str, list[Judgment]] = {}
     for judgment in judgments:
         by_principle.setdefault(judgment.principle_id, []).append(judgment)
     weights = {principle.id: principle.weight for principle in constitution.principles}
-    judged = [_verdict(pair, own, weights[name]) for name, own in by_principle.items()]
-    verdicts = in_order([*judged, *check_verdicts(pair, constitution)], constitution)
+    return [_verdict(pair, own, weights[name]) for name, own in by_principle.items()]
+
+
+def label_verdicts(
+    pair: ResponsePair,
+    verdicts: tuple[PrincipleVerdict, ...],
+    *,
+    probability_floor: float,
+    settings: LabelSettings = _SOFT,
+) -> LabelledPair:
+    """The label of a pair by all its verdicts. One without a probability has no say, and the weights of the others
+    are taken as they are.
+
+    The shares of a soft label add up to its log-odds. Those of a hard one add up to the log-odds of the soft label
+    whose side it is, and those of a majority to its margin: the sign of their sum is the label in every kind.
+    """
     heard = [(v.principle_id, v.probability, v.weight) for v in verdicts if v.probability is not None and v.weight > 0]
     if not heard:
         return LabelledPair(pair, verdicts, None, {})
     names, probabilities, own_weights = zip(*heard, strict=True)
-    probability, shares = pooled(probabilities, own_weights, probability_floor)
+    if settings.kind == "majority":
+        probability, shares = majority(probabilities, own_weights)
+    else:
+        probability, shares = pooled(probabilities, own_weights, probability_floor)
+        probability = probability if settings.kind == "soft" else (1.0 + side(probability)) / 2.0
     return LabelledPair(pair, verdicts, probability, dict(zip(names, shares, strict=True)))
 
 

@@ -74,7 +74,7 @@ class RunCount:
             ((sample.outcome, sample.reason) for sample in block.samples),
         )
         self.judge.add(
-            count_judgments(block.pairing.pairs, constitution),
+            count_judgments(block.pairing.pairs, constitution, settings.judge),
             ((judgment.outcome, judgment.reason) for own in block.judgments.values() for judgment in own),
         )
         self.critique.add(

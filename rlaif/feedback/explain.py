@@ -10,14 +10,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from rlaif.constitution import load_constitution
+from rlaif.constitution import Constitution, load_constitution
 from rlaif.engines.base import ModelIdentity, Request
-from rlaif.feedback.aggregate import label_pair
+from rlaif.feedback.aggregate import compared, label_verdicts
 from rlaif.feedback.ask import Known, look_up
+from rlaif.feedback.check_verdicts import in_order
 from rlaif.feedback.judge import JudgeStage, judge_stage
 from rlaif.feedback.previous import read_settings, read_templates
 from rlaif.numbers.pooling import log_odds
-from rlaif.records import Judgment, LabelledPair, Message, Prompt, Response, ResponsePair
+from rlaif.records import Judgment, LabelledPair, Message, PrincipleVerdict, Prompt, Response, ResponsePair
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +41,8 @@ class Seen:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PrincipleStep:
-    """One principle: both orders, their mean, the mean's log-odds within the floor, and what it adds to the label."""
+    """One principle: both orders, their mean, the mean's log-odds within the floor, and what it adds to the label.
+    One with a check was computed: it has no orders."""
 
     principle_id: str
     orders: tuple[Seen, ...]
@@ -60,6 +62,7 @@ class Explanation:
     response_y: str
     steps: tuple[PrincipleStep, ...]
     floor: float
+    label_kind: str
     total_weight: float
     log_odds: float | None
     probability_x: float | None
@@ -79,9 +82,29 @@ def explain(folder: Path, row: Mapping[str, Any], known: Known) -> Explanation:
     stage = judge_stage([pair], constitution, settings.judge, template=templates.judge, identity=identity)
     values = look_up(stage.asking, known).values
     judgments = {one.key: one for one in stage.judgments(values).get(pair.id, ())}
-    floor = settings.pairs.probability_floor
-    label = label_pair(pair, list(judgments.values()), constitution, probability_floor=floor)
-    return _explanation(pair, label, _steps(stage, judgments, label, floor), floor, row["probability_x"])
+    floor, kind = settings.pairs.probability_floor, settings.label
+    judged = compared(pair, list(judgments.values()), constitution)
+    verdicts = in_order([*judged, *_computed(row, constitution)], constitution)
+    label = label_verdicts(pair, verdicts, probability_floor=floor, settings=kind)
+    steps = _steps(stage, judgments, label, constitution, floor)
+    return _explanation(pair, label, steps, floor, kind.kind, row["probability_x"])
+
+
+def _computed(row: Mapping[str, Any], constitution: Constitution) -> list[PrincipleVerdict]:
+    """What checks said, as the run recorded it: the references they may have compared with are not in its folder."""
+    checks = {principle.id for principle in constitution.principles if principle.check is not None}
+    return [
+        PrincipleVerdict(
+            principle_id=one["id"],
+            outcome=one["outcome"],
+            probability=one["probability"],
+            shown_first=one["shown_first"],
+            shown_second=one["shown_second"],
+            weight=one["weight"],
+        )
+        for one in row["principles"]
+        if one["id"] in checks
+    ]
 
 
 def _pair(row: Mapping[str, Any]) -> ResponsePair:
@@ -105,25 +128,30 @@ def _response(prompt_id: str, text: str) -> Response:
 
 
 def _steps(
-    stage: JudgeStage, judgments: Mapping[str, Judgment], label: LabelledPair, floor: float
+    stage: JudgeStage,
+    judgments: Mapping[str, Judgment],
+    label: LabelledPair,
+    constitution: Constitution,
+    floor: float,
 ) -> tuple[PrincipleStep, ...]:
     verdicts = {verdict.principle_id: verdict for verdict in label.verdicts}
     seen: dict[str, list[Seen]] = {}
-    weights: dict[str, float] = {}
     for key, (pair, principle, first, _) in stage.places.items():
         is_x_first = first.id == pair.x.id
         seen.setdefault(principle.id, []).append(_seen(stage.asking.requests[key], judgments.get(key), is_x_first))
-        weights[principle.id] = principle.weight
     steps = []
-    for name, orders in seen.items():
+    for principle in constitution.principles:
+        name = principle.id
+        if name not in seen and name not in verdicts:
+            continue
         probability = verdicts[name].probability if name in verdicts else None
         steps.append(
             PrincipleStep(
                 principle_id=name,
-                orders=tuple(orders),
+                orders=tuple(seen.get(name, ())),
                 probability=probability,
                 log_odds=None if probability is None else log_odds(probability, floor),
-                weight=weights[name],
+                weight=principle.weight,
                 share=label.shares.get(name),
             )
         )
@@ -149,7 +177,12 @@ def _seen(request: Request, judgment: Judgment | None, is_x_first: bool) -> Seen
 
 
 def _explanation(
-    pair: ResponsePair, label: LabelledPair, steps: tuple[PrincipleStep, ...], floor: float, recorded: float | None
+    pair: ResponsePair,
+    label: LabelledPair,
+    steps: tuple[PrincipleStep, ...],
+    floor: float,
+    kind: str,
+    recorded: float | None,
 ) -> Explanation:
     return Explanation(
         pair_id=pair.id,
@@ -158,6 +191,7 @@ def _explanation(
         response_y=pair.y.text,
         steps=steps,
         floor=floor,
+        label_kind=kind,
         total_weight=sum(step.weight for step in steps if step.share is not None),
         log_odds=sum(label.shares.values()) if label.shares else None,
         probability_x=label.probability,

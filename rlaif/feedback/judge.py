@@ -15,6 +15,7 @@ from rlaif.engines.base import Completion, Failure, ModelIdentity, Request, Samp
 from rlaif.errors import TemplateError
 from rlaif.feedback.ask import Asking, Requests, Session, Value, ask
 from rlaif.feedback.keys import VERDICT_VERSION, ComparisonKeys
+from rlaif.feedback.principles_drawn import principles_asked
 from rlaif.feedback.progress import Progress
 from rlaif.numbers.pooling import choice_probability
 from rlaif.records import Judgment, Message, Outcome, Response, ResponsePair
@@ -62,7 +63,7 @@ def judge_stage(
     key_of = {principle.id: keys.under(principle.judging_content()) for principle in constitution.enabled}
     places: dict[str, Comparison] = {}
     for pair in pairs:
-        for principle in constitution.judged_for_tags(pair.prompt.tags):
+        for principle in principles_asked(pair, constitution, settings):
             for first, second in ((pair.x, pair.y), (pair.y, pair.x)):
                 key = key_of[principle.id](first, second, pair.prompt.messages)
                 places[key] = (pair, principle, first, second)
@@ -97,9 +98,10 @@ def judge_pairs(
     return stage.judgments(ask(stage.asking, session=session, store=store, progress=progress))
 
 
-def count_judgments(pairs: Sequence[ResponsePair], constitution: Constitution) -> int:
-    """How many judgments these pairs need: both orders of every principle that applies."""
-    return sum(2 * len(constitution.judged_for_tags(pair.prompt.tags)) for pair in pairs)
+def count_judgments(pairs: Sequence[ResponsePair], constitution: Constitution, settings: JudgeSettings) -> int:
+    """How many judgments these pairs need: both orders of every principle that applies, or of as many as are drawn."""
+    most = settings.principles_per_pair or len(constitution.principles)
+    return sum(2 * min(most, len(constitution.judged_for_tags(pair.prompt.tags))) for pair in pairs)
 
 
 def comparison_messages(

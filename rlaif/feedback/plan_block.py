@@ -111,7 +111,7 @@ class PlanBlock(Block):
             if waits:
                 why = NEW_ANSWERS if "{calls}" in waits[0] else waits[0]
             else:
-                why = why_judged(pair, principle, identity, template, self.previous)
+                why = why_judged(pair, principle, self.road.settings.judge, identity, template, self.previous)
             yield Missing(key=key, prompt_id=pair.prompt.id, why=why, is_estimated=bool(waits))
 
     # --- critiques

@@ -13,6 +13,7 @@ from rlaif.engines.base import ModelIdentity
 from rlaif.feedback.ask import Value
 from rlaif.feedback.keys import answering
 from rlaif.feedback.previous import Previous
+from rlaif.feedback.principles_drawn import principles_asked
 from rlaif.records import Prompt, ResponsePair
 from rlaif.settings import JudgeSettings, PolicySettings
 from rlaif.templates import Template
@@ -52,7 +53,12 @@ def why_outdated(value: Value, policy: PolicySettings) -> str:
 
 
 def why_judged(
-    pair: ResponsePair, principle: Principle, identity: ModelIdentity, template: Template, previous: Previous | None
+    pair: ResponsePair,
+    principle: Principle,
+    settings: JudgeSettings,
+    identity: ModelIdentity,
+    template: Template,
+    previous: Previous | None,
 ) -> str:
     """Why a pair has to be judged under a principle."""
     if previous is None:
@@ -68,7 +74,13 @@ def why_judged(
         return why_principle(principle, previous.constitution)
     if not any(old.applies_to(pair.prompt.tags) for old in same):
         return f"principle {principle.id!r} applies to more prompts: tags"
-    return NOT_KEPT if pair.id in previous.judged_pairs else NEW_ANSWERS
+    if pair.id not in previous.judged_pairs:
+        return NEW_ANSWERS
+    now, before = settings.principles_per_pair, previous.settings.judge.principles_per_pair
+    if now != before:
+        return f"principles_per_pair changed: {before or 'all'} → {now or 'all'}"
+    drawn = principles_asked(pair, previous.constitution, previous.settings.judge)
+    return NOT_KEPT if content in [one.judging_content() for one in drawn] else "other principles are drawn"
 
 
 def why_principle(principle: Principle, before: Constitution) -> str:

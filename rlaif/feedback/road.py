@@ -66,7 +66,7 @@ class Road:
 
     def label(self, pair: ResponsePair, judgments: Sequence[Judgment]) -> LabelledPair:
         floor = self.settings.pairs.probability_floor
-        return label_pair(pair, judgments, self.constitution, probability_floor=floor)
+        return label_pair(pair, judgments, self.constitution, probability_floor=floor, settings=self.settings.label)
 
     def choose(self, labelled: Sequence[LabelledPair]) -> Choice:
         return choose_pairs(labelled, self.settings.pairs, judge=self.settings.judge.model)
