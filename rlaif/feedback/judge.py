@@ -40,7 +40,7 @@ class JudgeStage:
         judgments: dict[str, list[Judgment]] = defaultdict(list)
         for key, place in self.places.items():
             if key in values:
-                judgments[place[0].id].append(_judgment(key, place, values[key], self.min_covered))
+                judgments[place[0].id].append(verdict_judgment(key, place, values[key], self.min_covered))
         return dict(judgments)
 
 
@@ -77,7 +77,7 @@ def judge_stage(
                 id=key, messages=comparison_messages(template, *place), sampling=sampling, choices=template.choices
             ),
         ),
-        read=_value,
+        read=verdict_value,
         outcome=lambda value: read_verdict(value, settings.min_covered)[0],
     )
     return JudgeStage(asking, places, settings.min_covered)
@@ -127,7 +127,7 @@ def principle_block(principle: Principle) -> str:
     return "\n".join(lines)
 
 
-def _value(answer: Completion | Failure) -> Value:
+def verdict_value(answer: Completion | Failure) -> Value:
     """What is kept of an answer. A log-probability of minus infinity has no JSON number and is kept as null."""
     if isinstance(answer, Failure):
         return {"outcome": "failed" if answer.kind == "failed" else "refused", "reason": answer.reason}
@@ -155,7 +155,7 @@ def read_verdict(value: Value, min_covered: float) -> tuple[Outcome, str, float 
     return ("tie" if logprob_a == logprob_b else "ok"), "", choice_probability(logprob_a, logprob_b)
 
 
-def _judgment(key: str, place: Comparison, value: Value, min_covered: float) -> Judgment:
+def verdict_judgment(key: str, place: Comparison, value: Value, min_covered: float) -> Judgment:
     pair, principle, first, second = place
     outcome, reason, probability = read_verdict(value, min_covered)
     return Judgment(

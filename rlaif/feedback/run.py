@@ -42,12 +42,15 @@ from rlaif.feedback.report import Figures, dataset_card, summarise
 from rlaif.feedback.road import Block, Models, Road, Templates
 from rlaif.pair_dataset import DatasetWriter, JsonlWriter, LabelWriter, write_text
 from rlaif.prompt_sets import PromptSet, read_prompts
-from rlaif.settings import EngineSettings, Settings
+from rlaif.settings import EngineSettings, JudgeSettings, Settings
 from rlaif.store import Kind, Store
 from rlaif.store.gc import tests_folder
 from rlaif.store.wanted import WANTED, wanted_writer
 from rlaif.store.writing import told_as_ours
 from rlaif.templates import Template, dump_template, load_template
+
+COMPARED = frozenset({"conversation", "response_a", "response_b", "principle", "question"})
+SCORED = frozenset({"conversation", "response", "principle", "scale", "lowest", "highest"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,13 +70,25 @@ def read_inputs(settings: Settings, base: Path) -> Inputs:
         templates=Templates(
             judge=_comparison_template(settings.judge.template, base, num_choices=2),
             critique=_comparison_template(settings.judge.critique_template, base, num_choices=0),
+            mode=_mode_template(settings.judge, base),
         ),
     )
 
 
+def _mode_template(settings: JudgeSettings, base: Path) -> Template | None:
+    """The template of a mode that has one of its own."""
+    if settings.mode == "reasoned":
+        return _comparison_template(settings.reason_template, base, num_choices=2)
+    if settings.mode == "score":
+        return _checked(load_template(settings.score_template, base=base), SCORED, num_choices=0)
+    return None
+
+
 def _comparison_template(name: str, base: Path, *, num_choices: int) -> Template:
-    template = load_template(name, base=base)
-    needed = {"conversation", "response_a", "response_b", "principle", "question"}
+    return _checked(load_template(name, base=base), COMPARED, num_choices=num_choices)
+
+
+def _checked(template: Template, needed: frozenset[str], *, num_choices: int) -> Template:
     if template.variables != needed or len(template.choices) != num_choices:
         variables = sorted(template.variables)
         raise TemplateError(
@@ -185,6 +200,7 @@ def write_run(folder: Path, blocks: Iterable[Block], road: Road, prompts: Prompt
         write_text(folder / "constitution.yaml", dump_constitution(constitution))
         write_text(folder / "templates" / "judge.txt", dump_template(road.templates.judge))
         write_text(folder / "templates" / "critique.txt", dump_template(road.templates.critique))
+        _write_mode_template(folder / "templates" / "mode.txt", road.templates.mode)
         figures = Figures()
         labels, lines = LabelWriter(folder / "labels.parquet"), JsonlWriter(folder / "pairs.jsonl")
         dataset = DatasetWriter(folder / "dataset")
@@ -207,6 +223,13 @@ def write_run(folder: Path, blocks: Iterable[Block], road: Road, prompts: Prompt
         dataset.finish(dataset_card(summary, settings, constitution))
         write_text(complete, json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
     return summary
+
+
+def _write_mode_template(path: Path, template: Template | None) -> None:
+    if template is None:
+        path.unlink(missing_ok=True)  # of an earlier run in another mode
+    else:
+        write_text(path, dump_template(template))
 
 
 def _check_verdicts(summary: dict[str, Any], settings: Settings, folder: Path) -> None:
