@@ -59,6 +59,8 @@ def explanation_view(found: dict[str, Any], all_prompts: bool) -> "RenderableTyp
         for place, order in enumerate(step["orders"]):
             if all_prompts or number == place == 0:
                 parts += [Text("what the judge saw:", style="dim"), safe(order["prompt"])]
+            if order["reasons"]:
+                parts += [Text("what the judge wrote before its verdict:", style="dim"), safe(order["reasons"])]
             parts.append(Text("  " + order_line(order)))
         parts.append(Text("  " + step_line(step, found["floor"], found["total_weight"])))
     return Group(*parts, Text(""), *(Text(line) for line in label_lines(found)))
@@ -66,6 +68,8 @@ def explanation_view(found: dict[str, Any], all_prompts: bool) -> "RenderableTyp
 
 def order_line(order: dict[str, Any]) -> str:
     """One request and its answer."""
+    if order["score"] is not None:
+        return f"{order['shown_first']} alone: mean score {order['score']:.3f}, uncovered {order['uncovered']:.4f}"
     begin = f"{order['shown_first']} shown first: "
     if order["probability_x"] is None:
         return f"{begin}no verdict, {order['outcome']}: {order['reason']}"

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from rlaif.constitution import Constitution, Principle
 from rlaif.engines.base import Completion, Failure, ModelIdentity, Request, Sampling
-from rlaif.errors import TemplateError
+from rlaif.errors import SettingsError, TemplateError
 from rlaif.feedback.ask import Asking, Requests, Session, Value, ask
 from rlaif.feedback.keys import VERDICT_VERSION, ComparisonKeys
 from rlaif.feedback.principles_drawn import principles_asked
@@ -81,6 +81,15 @@ def judge_stage(
         outcome=lambda value: read_verdict(value, settings.min_covered)[0],
     )
     return JudgeStage(asking, places, settings.min_covered)
+
+
+def refuse_other_modes(settings: JudgeSettings, what: str) -> None:
+    """SettingsError where the judge does not give plain verdicts, which `what` rests on."""
+    if settings.mode != "verdict":
+        raise SettingsError(
+            f"judge.mode is {settings.mode!r}, but `{what}` asks for plain verdicts only so far.",
+            do="Set judge.mode to verdict for it; what other modes stored stays.",
+        )
 
 
 def judge_pairs(

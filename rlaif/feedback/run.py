@@ -32,6 +32,7 @@ from rlaif.feedback.ask import Model, Session, Value
 from rlaif.feedback.budget import Budget
 from rlaif.feedback.counts import StageCount
 from rlaif.feedback.generate import ask_models
+from rlaif.feedback.judge import refuse_other_modes
 from rlaif.feedback.plan import plan_feedback
 from rlaif.feedback.plan_record import Plan
 from rlaif.feedback.previous import latest_run, read_previous
@@ -156,6 +157,7 @@ def test_constitution(
     constitution: Constitution, settings: Settings, *, base: Path, progress: Progress
 ) -> list[Tested]:
     """Put a constitution's own tests to the judge of these settings, through the project's store."""
+    refuse_other_modes(settings.judge, "rlaif constitution test")
     template = _comparison_template(settings.judge.template, base, num_choices=2)
     log_file = base / settings.output / "constitution-test.log"
     judge = _model(settings.judge.model, settings.judge.engine or settings.engine, log_file)

@@ -1,20 +1,25 @@
 """The judge's modes on the scripted engine: what each asks, how often, and how its answers become labels."""
 
 import itertools
+from dataclasses import asdict, replace
 from functools import partial
 
 import pytest
 from pydantic import ValidationError
 
+from rlaif.cli.explain import order_line
 from rlaif.constitution import diff, dump_constitution, read_constitution
 from rlaif.engines.scripted import Faults
 from rlaif.errors import ConstitutionError
+from rlaif.feedback.explain import explain
 from rlaif.feedback.mode_reasoned import LEAD_IN
 from rlaif.feedback.previous import read_templates
 from rlaif.numbers.superiority import mean_score, superiority
+from rlaif.pair_dataset import read_rows
 from rlaif.settings import JudgeSettings, LabelSettings, PairSettings
+from rlaif.store import Store
 from rlaif.templates import load_template
-from tests.roads import Road, constitution, follows_the_word, principle, prompts, settings
+from tests.roads import Road, constitution, follows_the_word, principle, prompts, settings, shipped_templates
 
 N = 3
 COMPARED = N * 6 * 3 * 2  # prompts x pairs of 4 answers x principles x orders
@@ -33,9 +38,7 @@ def scored(**more):
 
 def road_in(mode, store, **more):
     template = {"reasoned": "reason", "score": "score"}[mode]
-    templates = Templates(
-        judge=load_template("judge"), critique=load_template("critique"), mode=load_template(template)
-    )
+    templates = replace(shipped_templates(), mode=load_template(template))
     return Road(store, templates=templates, **more)
 
 
@@ -219,9 +222,7 @@ def test_pairs_follow_from_the_whole_distributions(tmp_path):
     result = road.run(scored(score_levels=5), constitution(principle("kind", "kind")), prompts(N))
     for one in result.labelled:
         x, y = (level_probabilities(answer.text, 5) for answer in (one.pair.x, one.pair.y))
-        expected = sum(
-            p * q * (1.0 if i > j else 0.5 if i == j else 0.0) for i, p in enumerate(x) for j, q in enumerate(y)
-        )
+        expected = sum(p * q * ((i > j) + (i == j) / 2) for i, p in enumerate(x) for j, q in enumerate(y))
         assert one.probability == pytest.approx(expected, abs=1e-12)
         assert one.verdicts[0].shown_first == one.verdicts[0].shown_second
     assert len({round(one.probability, 6) for one in result.labelled}) > 3
@@ -280,6 +281,30 @@ def test_anchors_survive_the_file_and_show_in_a_diff(tmp_path):
     assert read_constitution(str(path))[0].principles == (ANCHORED,)
     changes = diff(constitution(principle("kind", "kind")), constitution(ANCHORED))
     assert [(one.kind, one.after) for one in changes] == [("anchors", "1: rude; 10: as kind as can be")]
+
+
+# --- explained
+
+
+@pytest.mark.parametrize("mode", ["reasoned", "score"])
+def test_explain_leads_to_the_label_in_every_mode(tmp_path, mode):
+    faults = Faults(truncated=0.1, abstain=0.05)
+    road = road_in(mode, tmp_path / "store", judge_rules=(by_length,), judge_faults=faults)
+    wanted = reasoned() if mode == "reasoned" else scored()
+    road.write(tmp_path / "run", wanted, constitution(), prompts(N))
+    asked = {one.id: one for one in road.asked["judge"]}
+    shown = set()
+    for row in read_rows(tmp_path / "run" / "labels.parquet"):
+        found = explain(tmp_path / "run", row, Store(road.store))
+        assert found.probability_x == found.recorded == row["probability_x"]
+        for seen in (seen for step in found.steps for seen in step.orders):
+            shown.add(seen.key)
+            assert seen.prompt == asked[seen.key].messages[0].content
+            assert seen.reasons == asked[seen.key].prefill
+            assert bool(seen.outcome == "ok" or seen.outcome == "tie") != bool(seen.reason)
+            assert order_line(asdict(seen))
+    ended = {one.id for one in asked.values() if one.choices}
+    assert ended <= shown
 
 
 # --- between modes
