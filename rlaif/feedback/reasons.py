@@ -75,6 +75,8 @@ def why_judged(
     same = [old for old in previous.constitution.enabled if old.judging_content() == content]
     if not same:
         return why_principle(principle, previous.constitution)
+    if settings.mode == "score" and all(old.anchors != principle.anchors for old in same):
+        return f"principle {principle.id!r} changed: anchors"
     if not any(old.applies_to(prompt.tags) for old in same):
         return f"principle {principle.id!r} applies to more prompts: tags"
     if changed := [name for name in _OF_MODE[settings.mode] if getattr(settings, name) != getattr(was, name)]:

@@ -263,6 +263,7 @@ def test_anchors_are_what_the_judge_reads_and_cost_only_their_principle(tmp_path
     road.run(scored(), own, prompts(N))
     plan, _ = planned_and_run(road, scored(), constitution(ANCHORED, principle("short", "short")))
     assert plan.calls("judge") == N * 4
+    assert [one.reason for one in plan.groups] == ["principle 'kind' changed: anchors"]
     assert all("1: rude\n10: as kind as can be" in one.messages[0].content for one in road.asked["judge"])
     compared = Road(tmp_path / "compared")
     compared.run(wants(), own, prompts(N))
