@@ -15,7 +15,7 @@ from rlaif.engines.base import ModelIdentity, Request
 from rlaif.feedback.aggregate import label_verdicts
 from rlaif.feedback.ask import Known, look_up
 from rlaif.feedback.check_verdicts import in_order
-from rlaif.feedback.mode import About, Heard, Mode, Values
+from rlaif.feedback.mode import About, Heard, Mode, Pass, Values
 from rlaif.feedback.modes import mode_of
 from rlaif.feedback.previous import read_settings, read_templates
 from rlaif.numbers.pooling import log_odds
@@ -96,15 +96,17 @@ def explain(folder: Path, row: Mapping[str, Any], known: Known) -> Explanation:
 
 def _walk(mode: Mode, pair: ResponsePair, known: Known) -> tuple[list[tuple[Request, About]], Heard]:
     """The requests that ended in a verdict or in its lack, and what came of them: every pass as the run made it."""
+    passes: list[Pass] = []
     values: list[Values] = []
     ends: dict[str, tuple[Request, About]] = {}
     for _ in mode.stages:
         asked = mode.plan_pass([pair], values)
+        passes.append(asked)
         values.append(look_up(asked.asking, known).values)
         for key in asked.asking.requests:
             ends.pop(asked.rests_on.get(key, ""), None)
             ends[key] = (asked.asking.requests[key], asked.about(key))
-    return list(ends.values()), mode.hear([pair], values)
+    return list(ends.values()), mode.hear(passes, values)
 
 
 def _seen_by_principle(

@@ -7,7 +7,7 @@ is always the stage "judge": its books are those of the verdicts.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from rlaif.constitution import Principle
 from rlaif.feedback.ask import Asking, Value
@@ -31,12 +31,14 @@ class About:
 
 @dataclass(frozen=True, slots=True)
 class Pass:
-    """One pass over some pairs. `rests_on` names, by key, the request of the pass before whose answer is part of it."""
+    """One pass over some pairs. `places` is what the mode itself knows of each key; `rests_on` names, by key, the
+    request of the pass before whose answer is part of it."""
 
     stage: StageName
     asking: Asking
     template: Template
     about: Callable[[str], About]
+    places: Mapping[str, Any]
     rests_on: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -70,8 +72,8 @@ class Mode(Protocol):
         where that one gave nothing: those end as the earlier ones did."""
         ...
 
-    def hear(self, pairs: Sequence[ResponsePair], values: Sequence[Values]) -> Heard:
-        """What the answers to all passes say; what has no answer yet is left out."""
+    def hear(self, passes: Sequence[Pass], values: Sequence[Values]) -> Heard:
+        """What the answers to all passes of some pairs say; what has no answer yet is left out."""
         ...
 
     def verdicts(self, pair: ResponsePair, heard: Heard, settings: LabelSettings) -> list[PrincipleVerdict]:

@@ -58,11 +58,11 @@ class ReasonedMode:
     def planned(self, pairs: Sequence[ResponsePair]) -> int:
         return self.settings.reasonings * count_judgments(pairs, self.constitution, self.settings)
 
-    def hear(self, pairs: Sequence[ResponsePair], values: Sequence[Values]) -> Heard:
+    def hear(self, passes: Sequence[Pass], values: Sequence[Values]) -> Heard:
         """A judgment per reasoning: its verdict, or why there is none."""
         reasonings, verdicts = values
         judgments: dict[str, list[Judgment]] = defaultdict(list)
-        for key, place in self._places(pairs).items():
+        for key, place in passes[0].places.items():
             if key not in reasonings:
                 continue
             begun = self._begun(place, reasonings[key])
@@ -107,7 +107,7 @@ class ReasonedMode:
             read=_reasons,
             outcome=lambda value: value["outcome"],
         )
-        return Pass("reason", asking, template, lambda key: about_comparison(places[key]))
+        return Pass("reason", asking, template, lambda key: about_comparison(places[key]), places)
 
     def _places(self, pairs: Sequence[ResponsePair]) -> dict[str, Comparison]:
         """Every comparison as often as reasons are wanted of it."""
@@ -149,7 +149,7 @@ class ReasonedMode:
             read=verdict_value,
             outcome=lambda value: read_verdict(value, self.settings.min_covered)[0],
         )
-        return Pass("judge", asking, template, lambda key: about_comparison(places[key][0]), rests_on)
+        return Pass("judge", asking, template, lambda key: about_comparison(places[key][0]), places, rests_on)
 
     def _stated(self, places: Mapping[str, Comparison], reasonings: Values) -> Iterator[tuple[str, Comparison, str]]:
         for key, place in places.items():

@@ -59,16 +59,16 @@ class ScoreMode:
             read=_value,
             outcome=lambda value: read_score(value, settings.min_covered)[0],
         )
-        return Pass("judge", asking, self.template, lambda key: About(places[key][0], places[key][1], places[key][2:]))
+        return Pass("judge", asking, self.template, lambda key: _about(places[key]), places)
 
     def planned(self, pairs: Sequence[ResponsePair]) -> int:
         """Every answer that is in a pair, under every principle that applies to its prompt."""
         tags = {one.id: pair.prompt.tags for pair in pairs for one in (pair.x, pair.y)}
         return sum(len(self.constitution.judged_for_tags(own)) for own in tags.values())
 
-    def hear(self, pairs: Sequence[ResponsePair], values: Sequence[Values]) -> Heard:
+    def hear(self, passes: Sequence[Pass], values: Sequence[Values]) -> Heard:
         scores = {}
-        for key, (_, principle, response) in self._places(pairs).items():
+        for key, (_, principle, response) in passes[0].places.items():
             if key in values[0]:
                 scores[response.id, principle.id] = self._score(key, principle, response, values[0][key])
         return Heard(scores=scores)
@@ -121,6 +121,11 @@ class ScoreMode:
             uncovered=value.get("uncovered"),
             choice_method=value.get("choice_method"),
         )
+
+
+def _about(place: Place) -> About:
+    prompt, principle, response = place
+    return About(prompt, principle, (response,))
 
 
 def scale_text(principle: Principle, levels: int) -> str:

@@ -30,23 +30,21 @@ class VerdictMode:
         return ("judge",)
 
     def plan_pass(self, pairs: Sequence[ResponsePair], earlier: Sequence[Values]) -> Pass:
-        stage = self._stage(pairs)
-        return Pass("judge", stage.asking, self.template, lambda key: about_comparison(stage.places[key]))
+        stage = judge_stage(pairs, self.constitution, self.settings, template=self.template, identity=self.identity)
+        return Pass("judge", stage.asking, self.template, lambda key: about_comparison(stage.places[key]), stage.places)
 
     def planned(self, pairs: Sequence[ResponsePair]) -> int:
         return count_judgments(pairs, self.constitution, self.settings)
 
-    def hear(self, pairs: Sequence[ResponsePair], values: Sequence[Values]) -> Heard:
-        return Heard(judgments=self._stage(pairs).judgments(values[0]))
+    def hear(self, passes: Sequence[Pass], values: Sequence[Values]) -> Heard:
+        stage = JudgeStage(passes[0].asking, passes[0].places, self.settings.min_covered)
+        return Heard(judgments=stage.judgments(values[0]))
 
     def verdicts(self, pair: ResponsePair, heard: Heard, settings: LabelSettings) -> list[PrincipleVerdict]:
         return compared(pair, heard.judgments.get(pair.id, ()), self.constitution)
 
     def stand_in(self, key: str) -> Value:
         raise AssertionError("nothing rests on a verdict")
-
-    def _stage(self, pairs: Sequence[ResponsePair]) -> JudgeStage:
-        return judge_stage(pairs, self.constitution, self.settings, template=self.template, identity=self.identity)
 
 
 def about_comparison(place: Comparison) -> About:

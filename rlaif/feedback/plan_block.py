@@ -117,7 +117,7 @@ class PlanBlock(Block):
         asked = self.judging(number)
         for key in self.judge_lookup(number).missing:
             about, before = asked.about(key), asked.rests_on.get(key)
-            waits = before is not None and before in self.judge_lookup(number - 1).missing
+            waits = before is not None and before not in self.judge_lookup(number - 1).values
             is_estimated = waits or any(one.id in self._stand_ins for one in about.responses)
             why = self._why_judged(about, asked)
             yield Missing(key=key, prompt_id=about.prompt.id, why=why, is_estimated=is_estimated)

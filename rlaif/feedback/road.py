@@ -120,8 +120,8 @@ class Block:
     @cached_property
     def heard(self) -> Heard:
         """What the judge said about the pairs."""
-        mode = self.road.mode
-        return mode.hear(self.pairing.pairs, [self.answers(n) for n in range(len(mode.stages))])
+        numbers = range(len(self.road.mode.stages))
+        return self.road.mode.hear([self.judging(n) for n in numbers], [self.answers(n) for n in numbers])
 
     @property
     def judgments(self) -> Mapping[str, list[Judgment]]:
