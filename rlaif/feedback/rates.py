@@ -17,6 +17,7 @@ from rlaif.settings import EngineSettings, Settings
 
 FILE = "timings.json"
 _SHARES = 0.98  # an engine that computes a larger part of what it reads does not keep what prompts share
+_STAGES = ("sample ", "reason with ", "judge with ", "score with ", "critique with ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,13 @@ def read_rates(runs: Path, settings: Settings) -> Rates:
     for file in sorted(runs.glob(f"*/{FILE}")):
         timings = _read(file)
         for model in (name for name, engine in wanted.items() if timings["engines"].get(name) == engine):
-            for stage in (f"sample {model}", f"judge with {model}", f"critique with {model}"):
+            for stage in (
+                f"sample {model}",
+                f"judge with {model}",
+                f"critique with {model}",
+                f"reason with {model}",
+                f"score with {model}",
+            ):
                 if stage in timings["stages"]:
                     timed.setdefault(stage, []).append(_timed(timings["stages"][stage]))
             if model in timings["loading"]:

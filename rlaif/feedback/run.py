@@ -32,6 +32,7 @@ from rlaif.feedback.ask import Model, Session, Value
 from rlaif.feedback.budget import Budget
 from rlaif.feedback.counts import StageCount
 from rlaif.feedback.generate import ask_models
+from rlaif.feedback.judge import refuse_other_modes
 from rlaif.feedback.plan import plan_feedback
 from rlaif.feedback.plan_record import Plan
 from rlaif.feedback.previous import latest_run, read_previous
@@ -42,12 +43,15 @@ from rlaif.feedback.report import Figures, dataset_card, summarise
 from rlaif.feedback.road import Block, Models, Road, Templates
 from rlaif.pair_dataset import DatasetWriter, JsonlWriter, LabelWriter, write_text
 from rlaif.prompt_sets import PromptSet, read_prompts
-from rlaif.settings import EngineSettings, Settings
+from rlaif.settings import EngineSettings, JudgeSettings, Settings
 from rlaif.store import Kind, Store
 from rlaif.store.gc import tests_folder
 from rlaif.store.wanted import WANTED, wanted_writer
 from rlaif.store.writing import told_as_ours
 from rlaif.templates import Template, dump_template, load_template
+
+COMPARED = frozenset({"conversation", "response_a", "response_b", "principle", "question"})
+SCORED = frozenset({"conversation", "response", "principle", "scale", "lowest", "highest"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,13 +71,25 @@ def read_inputs(settings: Settings, base: Path) -> Inputs:
         templates=Templates(
             judge=_comparison_template(settings.judge.template, base, num_choices=2),
             critique=_comparison_template(settings.judge.critique_template, base, num_choices=0),
+            mode=_mode_template(settings.judge, base),
         ),
     )
 
 
+def _mode_template(settings: JudgeSettings, base: Path) -> Template | None:
+    """The template of a mode that has one of its own."""
+    if settings.mode == "reasoned":
+        return _comparison_template(settings.reason_template, base, num_choices=2)
+    if settings.mode == "score":
+        return _checked(load_template(settings.score_template, base=base), SCORED, num_choices=0)
+    return None
+
+
 def _comparison_template(name: str, base: Path, *, num_choices: int) -> Template:
-    template = load_template(name, base=base)
-    needed = {"conversation", "response_a", "response_b", "principle", "question"}
+    return _checked(load_template(name, base=base), COMPARED, num_choices=num_choices)
+
+
+def _checked(template: Template, needed: frozenset[str], *, num_choices: int) -> Template:
     if template.variables != needed or len(template.choices) != num_choices:
         variables = sorted(template.variables)
         raise TemplateError(
@@ -141,6 +157,7 @@ def test_constitution(
     constitution: Constitution, settings: Settings, *, base: Path, progress: Progress
 ) -> list[Tested]:
     """Put a constitution's own tests to the judge of these settings, through the project's store."""
+    refuse_other_modes(settings.judge, "rlaif constitution test")
     template = _comparison_template(settings.judge.template, base, num_choices=2)
     log_file = base / settings.output / "constitution-test.log"
     judge = _model(settings.judge.model, settings.judge.engine or settings.engine, log_file)
@@ -185,6 +202,7 @@ def write_run(folder: Path, blocks: Iterable[Block], road: Road, prompts: Prompt
         write_text(folder / "constitution.yaml", dump_constitution(constitution))
         write_text(folder / "templates" / "judge.txt", dump_template(road.templates.judge))
         write_text(folder / "templates" / "critique.txt", dump_template(road.templates.critique))
+        _write_mode_template(folder / "templates" / "mode.txt", road.templates.mode)
         figures = Figures()
         labels, lines = LabelWriter(folder / "labels.parquet"), JsonlWriter(folder / "pairs.jsonl")
         dataset = DatasetWriter(folder / "dataset")
@@ -207,6 +225,13 @@ def write_run(folder: Path, blocks: Iterable[Block], road: Road, prompts: Prompt
         dataset.finish(dataset_card(summary, settings, constitution))
         write_text(complete, json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
     return summary
+
+
+def _write_mode_template(path: Path, template: Template | None) -> None:
+    if template is None:
+        path.unlink(missing_ok=True)  # of an earlier run in another mode
+    else:
+        write_text(path, dump_template(template))
 
 
 def _check_verdicts(summary: dict[str, Any], settings: Settings, folder: Path) -> None:

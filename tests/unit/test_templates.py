@@ -14,9 +14,15 @@ from rlaif.records import Message
 from rlaif.templates import load_template, render_conversation
 
 VALUES = {"conversation": "c", "response_a": "a", "response_b": "b", "principle": "p", "question": "q?"}
+SCORED = {"conversation": "c", "response": "r", "principle": "p", "scale": "s", "lowest": "1", "highest": "10"}
 HOSTILE = Path(__file__).parents[1] / "data" / "hostile_answers.yaml"
 GAP = r"[\s\u200b\u2060]*"
 TAG = re.compile(rf"<{GAP}/?{GAP}(?:conversation|response_a|response_b|principle)\b", re.IGNORECASE)
+
+
+def values_of(template):
+    """What the template is given in a run."""
+    return SCORED if "response" in template.variables else VALUES
 
 
 def shipped():
@@ -33,9 +39,10 @@ def test_every_shipped_template_loads_and_says_what_it_is_for(name):
 
 @pytest.mark.parametrize("name", shipped())
 def test_the_principle_comes_after_everything_that_is_shared(name):
-    """Prefix caching: conversation, first answer, second answer, and only then the principle."""
-    text = load_template(name).render(**{key: f"«{key}»" for key in VALUES})
-    places = [text.index(f"«{key}»") for key in ("conversation", "response_a", "response_b", "principle", "question")]
+    """Prefix caching: conversation, the answers as they are shown, and only then the principle."""
+    template = load_template(name)
+    text = template.render(**{key: f"«{key}»" for key in values_of(template)})
+    places = [text.index(f"«{key}»") for key in values_of(template)]
     assert places == sorted(places)
 
 
@@ -66,15 +73,19 @@ def test_a_tag_in_a_value_is_defused(attack):
     assert "before ‹" in text
 
 
-@pytest.mark.parametrize("place", ["response_a", "response_b", "conversation", "principle", "question"])
+@pytest.mark.parametrize(
+    "place", ["response_a", "response_b", "conversation", "principle", "question", "response", "scale"]
+)
 @pytest.mark.parametrize("name", shipped())
 def test_no_hostile_answer_opens_or_closes_a_tag_anywhere(name, place):
     template = load_template(name)
-    used = {key: text for key, text in VALUES.items() if key in template.variables}
-    plain = TAG.findall(template.render(**used))
+    used = values_of(template)
+    names = "|".join(set(re.findall(r"</([a-z_]+)>", template.body)))
+    own_tag = re.compile(rf"<{GAP}/?{GAP}(?:{names})\b", re.IGNORECASE)
+    plain = own_tag.findall(template.render(**used))
     for one in yaml.safe_load(HOSTILE.read_text(encoding="utf-8")):
         if place in used:
-            assert TAG.findall(template.render(**(used | {place: one["text"]}))) == plain, one["name"]
+            assert own_tag.findall(template.render(**(used | {place: one["text"]}))) == plain, one["name"]
 
 
 def test_a_value_is_never_expanded_again():
