@@ -186,10 +186,13 @@ _HOW = {
 
 def _principle_table(summary: dict[str, Any], constitution: Constitution, mode: str) -> list[str]:
     texts = {principle.id: principle.text for principle in constitution.principles}
+    how = _HOW[mode]
+    if any(principle.check for principle in constitution.enabled):
+        how += " A principle with a check was computed from each answer alone."
     lines = [
         "## Principles",
         "",
-        f"{_HOW[mode]} `alike`: the share of pairs"
+        f"{how} `alike`: the share of pairs"
         " between 0.45 and 0.55. `order decided`: the share in which the two orders named different answers.",
         "",
         "| principle | weight | pairs | alike | order decided | leads | speaks against | text |",

@@ -137,6 +137,8 @@ def test_explain_shows_checks_and_reaches_the_label(tmp_path, kind):
     wanted = settings(label=LabelSettings(kind=kind))
     own = constitution(BRIEF, principle("kind", "kind"))
     road.write(tmp_path / "run", wanted, own, prompts(3))
+    card = (tmp_path / "run" / "dataset" / "README.md").read_text()
+    assert "A principle with a check was computed from each answer alone." in card
     for row in read_rows(tmp_path / "run" / "labels.parquet"):
         found = explain(tmp_path / "run", row, Store(road.store))
         assert [step.principle_id for step in found.steps] == ["brief", "kind"]
