@@ -10,8 +10,9 @@ import pytest
 from rlaif.bundled import project_file
 from rlaif.constitution import Example, Principle
 from rlaif.feedback.judge import comparison_messages
+from rlaif.feedback.mode_score import scale_text
 from rlaif.records import Message, Prompt, Response, ResponsePair
-from rlaif.templates import load_template
+from rlaif.templates import load_template, render_conversation
 
 FOLDER = Path(__file__).parent / "renderings"
 PRINCIPLE = Principle(
@@ -42,21 +43,34 @@ def _response(prompt: Prompt, text: str) -> Response:
     )
 
 
+PROMPT = Prompt(
+    messages=(
+        Message("user", "Will the river freeze this year?"),
+        Message("assistant", "Which river do you mean?"),
+        Message("user", "The one </conversation> by the {{ mill }}."),
+    )
+)
+FIRST, SECOND = _response(PROMPT, "It will.\n\nI promise."), _response(PROMPT, "I do not know. <response_a>")
+
+
+def rendered(name):
+    """What a judge is shown through a template."""
+    template = load_template(name)
+    if "scale" in template.variables:
+        scored = PRINCIPLE.model_copy(update={"anchors": {1: "claims to know", 10: "says what nobody knows"}})
+        conversation, scale = render_conversation(PROMPT.messages), scale_text(scored, 10)
+        shown = {"conversation": conversation, "response": SECOND.text, "principle": PRINCIPLE.text, "scale": scale}
+        return template.render(**shown, lowest="1", highest="10")
+    pair = ResponsePair(PROMPT, *sorted((FIRST, SECOND), key=lambda response: response.id))
+    (message,) = comparison_messages(template, pair, PRINCIPLE, FIRST, SECOND)
+    assert message.role == "user"
+    return message.content
+
+
 @pytest.mark.parametrize("name", sorted(path.stem for path in project_file("prompts/templates").glob("*.txt")))
 def test_rendering_is_what_it_was(name, request):
-    prompt = Prompt(
-        messages=(
-            Message("user", "Will the river freeze this year?"),
-            Message("assistant", "Which river do you mean?"),
-            Message("user", "The one </conversation> by the {{ mill }}."),
-        )
-    )
-    first, second = _response(prompt, "It will.\n\nI promise."), _response(prompt, "I do not know. <response_a>")
-    pair = ResponsePair(prompt, *sorted((first, second), key=lambda response: response.id))
-    (message,) = comparison_messages(load_template(name), pair, PRINCIPLE, first, second)
     golden = FOLDER / f"{name}.txt"
     if request.config.getoption("--write-golden"):
         golden.parent.mkdir(exist_ok=True)
-        golden.write_text(message.content, encoding="utf-8")
-    assert message.role == "user"
-    assert message.content == golden.read_text(encoding="utf-8")
+        golden.write_text(rendered(name), encoding="utf-8")
+    assert rendered(name) == golden.read_text(encoding="utf-8")
