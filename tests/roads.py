@@ -1,6 +1,7 @@
 """A small road through the whole pipeline on the scripted engine, for tests that count what models were asked."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import chain, repeat
 from pathlib import Path
 
 from rlaif.constitution import Constitution, Principle
@@ -69,13 +70,16 @@ class Road:
     store: Path
     judge_rules: tuple[Rule, ...] = (follows_the_word,)
     policy_rules: tuple[Rule, ...] = ()
+    other_rules: tuple[tuple[Rule, ...], ...] = ()  # of the judges beside `judge`, one after the other
     judge_faults: Faults | None = None
+    other_faults: Faults | None = None
     policy_faults: Faults | None = None
     budget: Budget | None = None
     templates: Templates = field(default_factory=lambda: shipped_templates())
     previous: Previous | None = None
     rates: Rates = field(default_factory=lambda: Rates(by_stage={}, loading_s={}))
     asked: dict[str, list] = field(default_factory=dict)
+    opened: list[str] = field(default_factory=list)
 
     def run(self, wanted: Settings, principles: Constitution, asked_prompts: tuple[Prompt, ...]) -> RunResult:
         self.asked = {}
@@ -99,8 +103,9 @@ class Road:
         return result
 
     def road(self, wanted: Settings, principles: Constitution) -> RunRoad:
-        models = self._models(wanted)
-        return RunRoad(settings=wanted, constitution=principles, models=models, templates=self.templates)
+        others = tuple(load_template(judge.mode_template) for judge in wanted.judges_in_order()[:-1])
+        templates = replace(self.templates, others=others)
+        return RunRoad(settings=wanted, constitution=principles, models=self._models(wanted), templates=templates)
 
     def plan(self, wanted: Settings, principles: Constitution, asked_prompts: tuple[Prompt, ...]) -> Plan:
         """What `run` with the same arguments would ask."""
@@ -116,6 +121,7 @@ class Road:
             constitution=road.constitution,
             templates=road.templates,
             judge=models.judge.identity,
+            others=tuple(model.identity for model in models.others),
             policies=tuple((m.identity, p) for m, p in zip(models.policies, policies, strict=True)),
             asked_prompts=frozenset(label.pair.prompt.id for label in result.labelled)
             | frozenset(sample.prompt.id for sample in result.unanswered),
@@ -126,12 +132,17 @@ class Road:
         return Models(
             policies=tuple(self._model(p.model, self.policy_rules, self.policy_faults) for p in wanted.policies),
             judge=self._model(wanted.judge.model, self.judge_rules, self.judge_faults),
+            others=tuple(
+                self._model(judge.model, rules, self.other_faults)
+                for judge, rules in zip(wanted.judges.others, chain(self.other_rules, repeat(())), strict=False)
+            ),
         )
 
     def _model(self, name: str, rules: tuple[Rule, ...], faults: Faults | None) -> Model:
         def opened() -> ScriptedEngine:
             engine = ScriptedEngine(name, rules=rules, faults=faults)
             self.asked.setdefault(name, [])
+            self.opened.append(name)
             engine.calls = self.asked[name]
             return engine
 

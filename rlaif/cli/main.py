@@ -37,6 +37,7 @@ COMMANDS = {
     "train": "Train on the dataset: SFT, a reward model, DPO and its relatives.",
     "watch": "Edit the constitution in your editor and see on every save which labels flip.",
     "show": "A run's figures, or one of its pairs with all verdicts.",
+    "judges": "What a cascade of a run's judges would keep and spend, at several thresholds.",
     "store": "Count, check, clean and merge the stored results.",
     "diff": "Which labels flipped between two runs, and the principles that did it.",
     "explain": "How one label came about: the prompts the judge saw, its verdicts, and every step from there.",

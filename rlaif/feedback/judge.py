@@ -19,7 +19,7 @@ from rlaif.feedback.principles_drawn import principles_asked
 from rlaif.feedback.progress import Progress
 from rlaif.numbers.pooling import choice_probability
 from rlaif.records import Judgment, Message, Outcome, Response, ResponsePair
-from rlaif.settings import JudgeSettings
+from rlaif.settings import JudgeSettings, Settings
 from rlaif.store import Store
 from rlaif.templates import Template, render_conversation
 
@@ -83,12 +83,22 @@ def judge_stage(
     return JudgeStage(asking, places, settings.min_covered)
 
 
-def refuse_other_modes(settings: JudgeSettings, what: str) -> None:
-    """SettingsError where the judge does not give plain verdicts, which `what` rests on."""
-    if settings.mode != "verdict":
+def refuse_other_modes(settings: Settings, what: str) -> None:
+    """SettingsError where one judge does not give plain verdicts on all pairs, which `what` rests on."""
+    if settings.judge.mode != "verdict":
         raise SettingsError(
-            f"judge.mode is {settings.mode!r}, but `{what}` asks for plain verdicts only so far.",
+            f"judge.mode is {settings.judge.mode!r}, but `{what}` asks for plain verdicts only so far.",
             do="Set judge.mode to verdict for it; what other modes stored stays.",
+        )
+    if settings.judges.others:
+        raise SettingsError(
+            f"judges.others names further judges, but `{what}` asks `judge` alone.",
+            do="Add --set 'judges.others=[]' to ask it alone; what others stored stays.",
+        )
+    if settings.schedule.kind != "all":
+        raise SettingsError(
+            f"schedule.kind is {settings.schedule.kind!r}, but `{what}` compares all pairs.",
+            do="Add --set schedule.kind=all for it.",
         )
 
 

@@ -72,6 +72,10 @@ def read_inputs(settings: Settings, base: Path) -> Inputs:
             judge=_comparison_template(settings.judge.template, base, num_choices=2),
             critique=_comparison_template(settings.judge.critique_template, base, num_choices=0),
             mode=_mode_template(settings.judge, base),
+            others=tuple(
+                _mode_template(judge, base) or _comparison_template(judge.template, base, num_choices=2)
+                for judge in settings.judges_in_order()[:-1]
+            ),
         ),
     )
 
@@ -157,7 +161,7 @@ def test_constitution(
     constitution: Constitution, settings: Settings, *, base: Path, progress: Progress
 ) -> list[Tested]:
     """Put a constitution's own tests to the judge of these settings, through the project's store."""
-    refuse_other_modes(settings.judge, "rlaif constitution test")
+    refuse_other_modes(settings, "rlaif constitution test")
     template = _comparison_template(settings.judge.template, base, num_choices=2)
     log_file = base / settings.output / "constitution-test.log"
     judge = _model(settings.judge.model, settings.judge.engine or settings.engine, log_file)
@@ -179,8 +183,8 @@ def _announce(store: Store, progress: Progress | None) -> None:
 def models_of(settings: Settings, log_file: Path) -> Models:
     """The models of a run, known by their small files or their servers; none is loaded."""
     policies = [_model(policy.model, policy.engine or settings.engine, log_file) for policy in settings.policies]
-    judge = _model(settings.judge.model, settings.judge.engine or settings.engine, log_file)
-    return Models(policies=tuple(policies), judge=judge)
+    judges = [_model(one.model, one.engine or settings.engine, log_file) for one in settings.judges_in_order()]
+    return Models(policies=tuple(policies), judge=judges[-1], others=tuple(judges[:-1]))
 
 
 def _model(name: str, engine: EngineSettings, log_file: Path) -> Model:
@@ -203,6 +207,7 @@ def write_run(folder: Path, blocks: Iterable[Block], road: Road, prompts: Prompt
         write_text(folder / "templates" / "judge.txt", dump_template(road.templates.judge))
         write_text(folder / "templates" / "critique.txt", dump_template(road.templates.critique))
         _write_mode_template(folder / "templates" / "mode.txt", road.templates.mode)
+        _write_other_templates(folder / "templates", road.templates.others)
         figures = Figures()
         labels, lines = LabelWriter(folder / "labels.parquet"), JsonlWriter(folder / "pairs.jsonl")
         dataset = DatasetWriter(folder / "dataset")
@@ -234,10 +239,19 @@ def _write_mode_template(path: Path, template: Template | None) -> None:
         write_text(path, dump_template(template))
 
 
+def _write_other_templates(folder: Path, templates: Sequence[Template]) -> None:
+    for old in folder.glob("other-*.txt"):
+        old.unlink()
+    for number, template in enumerate(templates):
+        write_text(folder / f"other-{number}.txt", dump_template(template))
+
+
 def _check_verdicts(summary: dict[str, Any], settings: Settings, folder: Path) -> None:
     """A run that asked and got too little in return must not look like a success to a script."""
     judged = StageCount(**summary["stages"]["judge"])
-    if judged.no_verdict_share > settings.max_no_verdict_share:
+    if settings.judges.others:
+        _check_several(summary, settings, folder)
+    elif judged.no_verdict_share > settings.max_no_verdict_share:
         raise IncompleteRun(
             f"{judged.no_verdict_share:.1%} of {judged.planned} judgments have no verdict; allowed are"
             f" {settings.max_no_verdict_share:.1%} ({_leading_reasons(judged.reasons)}).",
@@ -249,6 +263,24 @@ def _check_verdicts(summary: dict[str, Any], settings: Settings, folder: Path) -
             f"no pair entered the dataset ({_leading_reasons(summary['left_out'])}).",
             where=str(folder),
             do="Sample more or longer answers (policies.samples, sampling.max_tokens), or lower pairs.min_margin.",
+        )
+
+
+def _check_several(summary: dict[str, Any], settings: Settings, folder: Path) -> None:
+    """Of several judges one may be silent where another speaks: what counts is what none of them gave."""
+    heard, silent = (sum(row[name] for row in summary["principles"]) for name in ("judged_pairs", "silent_pairs"))
+    if silent > settings.max_no_verdict_share * (heard + silent):
+        reasons = {
+            f"{name}, {reason}": count
+            for name, stage in summary["stages"].items()
+            if name.startswith("judge")
+            for reason, count in stage["reasons"].items()
+        }
+        raise IncompleteRun(
+            f"no judge gave a verdict on {silent:,} of {heard + silent:,} principles of pairs; allowed are"
+            f" {settings.max_no_verdict_share:.1%} ({_leading_reasons(reasons)}).",
+            where=str(folder),
+            do="The files are written. Look at the reasons in run.json, or raise max_no_verdict_share.",
         )
 
 

@@ -62,7 +62,7 @@ def watch(settings: Settings, *, base: Path, num_prompts: int, progress: Progres
 
     Raises what `rlaif generate` would where the start cannot be judged; later mistakes in the documents are rounds.
     """
-    refuse_other_modes(settings.judge, "rlaif watch")
+    refuse_other_modes(settings, "rlaif watch")
     prompts = read_inputs(settings, base).prompts.prompts  # all of it is checked before a model is loaded
     models = models_of(settings, base / settings.output / LOG)
     with Store(settings.store_place(base), will_append=True) as store:
