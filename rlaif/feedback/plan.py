@@ -13,13 +13,14 @@ from collections.abc import Mapping, Sequence
 from rlaif.engines.counting import PromptCounter
 from rlaif.feedback.ask import Known, Model, Value
 from rlaif.feedback.cost import Output, Prices, Rates
-from rlaif.feedback.plan_block import PassedOn, PlanBlock
+from rlaif.feedback.plan_block import PlanBlock
 from rlaif.feedback.plan_record import Plan, StageName, Step
 from rlaif.feedback.plan_tally import StageTally
 from rlaif.feedback.previous import Previous
 from rlaif.feedback.progress import Progress, Quiet
 from rlaif.feedback.road import Blocks, Road
 from rlaif.feedback.stand_ins import Answered
+from rlaif.feedback.still_open import PassedOn
 from rlaif.records import Prompt
 from rlaif.settings import JudgeSettings, PolicySettings
 

@@ -4,48 +4,24 @@ Stand-ins take the place of missing answers, so that what is asked about them ca
 block's own: pairs, keys and labels come about as they do in a run.
 """
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 
 from rlaif.engines.base import ModelIdentity
 from rlaif.feedback.ask import Known, Lookup, look_up
 from rlaif.feedback.critique import CritiqueStage
-from rlaif.feedback.hearing import Hearing, Mark, mark_of, marks_of_unit
+from rlaif.feedback.hearing import Hearing
 from rlaif.feedback.keys import cut_key
-from rlaif.feedback.mode import About, Pass, Unit, Values
+from rlaif.feedback.mode import About, Pass, Values
 from rlaif.feedback.plan_record import Missing
 from rlaif.feedback.previous import Previous
-from rlaif.feedback.reasons import (
-    NEW_ANSWERS,
-    NOT_KEPT,
-    why_critiqued,
-    why_judged,
-    why_new_pair,
-    why_outdated,
-    why_passed_on,
-    why_sampled,
-)
+from rlaif.feedback.reasons import NEW_ANSWERS, why_critiqued, why_judged_by, why_outdated, why_sampled
 from rlaif.feedback.road import Block, Road
 from rlaif.feedback.sample import Sample, SampleStage
 from rlaif.feedback.stand_ins import Answered, fill_in, likely_label
-from rlaif.identity import digest
+from rlaif.feedback.still_open import PassedOn, StillOpen
 from rlaif.records import Pair, Prompt, ResponsePair
-
-
-@dataclass
-class PassedOn:
-    """How much each judge of a cascade passes on, added up block after block."""
-
-    known: Counter[int] = field(default_factory=Counter)
-    passed_on: Counter[int] = field(default_factory=Counter)
-
-    def share(self, judge: int, known: int, passed_on: int) -> float:
-        """With these added. Everything where nothing is known: the most it can be."""
-        self.known[judge] += known
-        self.passed_on[judge] += passed_on
-        return self.passed_on[judge] / self.known[judge] if self.known[judge] else 1.0
 
 
 class PlanBlock(Block):
@@ -61,10 +37,9 @@ class PlanBlock(Block):
         passed_on: PassedOn,
     ) -> None:
         super().__init__(road, prompts, known)
-        self.previous, self.answered, self._passed_on = previous, answered, passed_on
+        self.previous, self.answered = previous, answered
         self._judge_lookups: dict[int, Lookup] = {}
-        self._marks: dict[int, frozenset[Mark]] = {}
-        self._open: dict[int, frozenset[str]] = {}
+        self._open = StillOpen(lambda: self.hearing, self.judge_lookup, known, passed_on)
 
     # --- sampling
 
@@ -132,7 +107,7 @@ class PlanBlock(Block):
 
     @cached_property
     def hearing(self) -> Hearing:
-        return Hearing(self.road.judges, self.pairing.pairs, self.answers, unknown=self)
+        return Hearing(self.road.judges, self.pairing.pairs, self.answers, unknown=self._open)
 
     def judge_lookup(self, number: int) -> Lookup:
         if number not in self._judge_lookups:
@@ -147,64 +122,14 @@ class PlanBlock(Block):
         mode = self.road.judges.members[sitting.judge].mode
         return lookup.values | {key: mode.stand_in(key) for key in lookup.missing}
 
-    def waits(self, judge: int, unit: Unit) -> bool:
-        """Whether a judge's verdict is still to be given: something that it rests on is missing."""
-        return not self._missing_marks(judge).isdisjoint(marks_of_unit(unit))
-
-    def guess(self, judge: int, waiting: Sequence[Unit], known: int, passed_on: int) -> Iterable[Unit]:
-        """As large a share of the waiting as of the known; which of them, their ids decide."""
-        share = self._passed_on.share(judge, known, passed_on)
-        drawn = sorted(waiting, key=lambda unit: digest({"passed on": unit[0].id, "principle": unit[1].id}))
-        return drawn[: round(share * len(drawn))]
-
-    def _missing_marks(self, judge: int) -> frozenset[Mark]:
-        if judge not in self._marks:
-            numbers = self.road.judges.sittings_of(judge)
-            missing = [(self.judging(n), key) for n in numbers for key in self.judge_lookup(n).missing]
-            self._marks[judge] = frozenset(mark_of(asked.about(key)) for asked, key in missing)
-        return self._marks[judge]
-
-    def _open_prompts(self, number: int) -> frozenset[str]:
-        """The prompts of which an earlier round misses something, so that who meets whom is not known yet. How many do
-        is known: a prompt of which nothing else is stored is not open to the judge who plays."""
-        if self.road.settings.schedule.kind != "swiss":
-            return frozenset()
-        if number not in self._open:
-            sitting = self.road.judges.sittings[number]
-            earlier = [n for n in self.road.judges.sittings_of(0) if sitting.judge or self._round(n) < sitting.round]
-            waiting = {self.judging(n).about(key).prompt.id for n in earlier for key in self.judge_lookup(n).missing}
-            self._open[number] = frozenset(waiting if sitting.judge else waiting & self._partly_stored)
-        return self._open[number]
-
-    def _round(self, number: int) -> int:
-        return self.road.judges.sittings[number].round
-
-    @cached_property
-    def _partly_stored(self) -> frozenset[str]:
-        """The prompts of which the first judge has judged more than the rounds up to the first unfinished one."""
-        unfinished: set[str] = set()
-        decided: set[Mark] = set()
-        for number in self.road.judges.sittings_of(0):
-            asked = self.judging(number)
-            abouts = [asked.about(key) for key in asked.asking.requests]
-            decided |= {mark_of(about) for about in abouts if about.prompt.id not in unfinished}
-            if self.road.judges.sittings[number].is_last_part:
-                unfinished |= {asked.about(key).prompt.id for key in self.judge_lookup(number).missing}
-        mode = self.road.judges.members[0].mode
-        asked = mode.plan_pass([pair for pair in self.pairing.pairs if pair.prompt.id in unfinished], [])
-        stored = [asked.about(key) for key in look_up(asked.asking, self.known).values]
-        return frozenset(about.prompt.id for about in stored if mark_of(about) not in decided)
-
     def missing_judgments(self, number: int) -> Iterator[Missing]:
-        asked, judges = self.judging(number), self.road.judges
-        judge = judges.sittings[number].judge
+        asked, judge = self.judging(number), self.road.judges.sittings[number].judge
         for key in self.judge_lookup(number).missing:
             about, before = asked.about(key), asked.rests_on.get(key)
             is_estimated = (
                 (before is not None and before not in self.judge_lookup(number - 1).values)
                 or any(one.id in self._stand_ins for one in about.responses)
-                or about.prompt.id in self._open_prompts(number)
-                or (judges.is_cascade and any(mark_of(about) in self._missing_marks(one) for one in range(judge)))
+                or self._open.depends(number, about)
             )
             why = self._why_judged(about, asked, judge)
             yield Missing(key=key, prompt_id=about.prompt.id, why=why, is_estimated=is_estimated)
@@ -213,24 +138,13 @@ class PlanBlock(Block):
         waits = [self._stand_ins[one.id] for one in about.responses if one.id in self._stand_ins]
         if waits:
             return NEW_ANSWERS if "{calls}" in waits[0] else waits[0]
-        member, previous, settings = self.road.judges.members[judge], self.previous, self.road.settings
-        if previous is not None and settings.judges.others:
-            known = previous.with_judge(member.identity, member.settings)
-            if known is None and previous.judged_by(member.identity) is None:
-                return f"judge is new: {member.name}"
-            previous = known or previous
-        why = why_judged(about, member.settings, member.identity, asked.template, previous)
-        if self.previous is not None and why == NEW_ANSWERS:
-            return why_new_pair(settings, self.previous.settings)
-        if self.previous is not None and why == NOT_KEPT and judge and self.road.judges.is_cascade:
-            return why_passed_on(settings, self.previous.settings)
-        return why
+        return why_judged_by(self.road, judge, about, asked.template, self.previous)
 
     @cached_property
     def _waiting(self) -> frozenset[frozenset[str]]:
         """What still has no verdict: pairs by their two responses, or single responses."""
         judges = range(len(self.road.judges.members))
-        return frozenset(frozenset(responses) for judge in judges for _, *responses in self._missing_marks(judge))
+        return frozenset(frozenset(responses) for judge in judges for _, *responses in self._open.missing(judge))
 
     def _is_waiting(self, pair: ResponsePair) -> bool:
         x, y = pair.x.id, pair.y.id

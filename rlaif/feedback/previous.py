@@ -41,10 +41,9 @@ class Previous:
                 return replace(self, settings=alone, judge=known, templates=templates, others=())
         return None
 
-    def judged_by(self, identity: ModelIdentity) -> ModelIdentity | None:
-        """This judge as it was then, whatever its display name; None where it did not judge."""
-        own = [known for known in (*self.others, self.judge) if answering(known) == answering(identity)]
-        return own[0] if own else None
+    def is_known(self, identity: ModelIdentity) -> bool:
+        """Whether it was one of the judges, in whatever mode."""
+        return any(answering(known) == answering(identity) for known in (*self.others, self.judge))
 
     def policy(self, identity: ModelIdentity) -> PolicySettings | None:
         """What was asked of this model."""

@@ -15,6 +15,7 @@ from rlaif.feedback.keys import answering
 from rlaif.feedback.mode import About
 from rlaif.feedback.previous import Previous
 from rlaif.feedback.principles_drawn import principles_asked
+from rlaif.feedback.road import Road
 from rlaif.records import Prompt, ResponsePair
 from rlaif.settings import JudgeSettings, PolicySettings, Settings
 from rlaif.templates import Template
@@ -93,6 +94,22 @@ def why_judged(
         return f"principles_per_pair changed: {before or 'all'} → {now or 'all'}"
     drawn = principles_asked(pair, previous.constitution, was)
     return NOT_KEPT if content in [one.judging_content() for one in drawn] else "other principles are drawn"
+
+
+def why_judged_by(road: Road, judge: int, about: About, template: Template, previous: Previous | None) -> str:
+    """The same for one of a road's judges, by its number in the order they are asked."""
+    member, settings = road.judges.members[judge], road.settings
+    if previous is None:
+        return NEVER_RUN
+    alone = previous.with_judge(member.identity, member.settings)
+    if settings.judges.others and alone is None and not previous.is_known(member.identity):
+        return f"judge is new: {member.name}"
+    why = why_judged(about, member.settings, member.identity, template, alone or previous)
+    if why == NEW_ANSWERS:
+        return why_new_pair(settings, previous.settings)
+    if why == NOT_KEPT and judge and road.judges.is_cascade:
+        return why_passed_on(settings, previous.settings)
+    return why
 
 
 def why_new_pair(now: Settings, before: Settings) -> str:

@@ -28,6 +28,7 @@ from rlaif.feedback.judges import AS_GIVEN, Judges, pool_verdicts
 from rlaif.feedback.mode import Values
 from rlaif.feedback.plan import prices_of
 from rlaif.feedback.previous import read_settings, read_templates
+from rlaif.feedback.thresholds_record import AtThreshold, Report, Spent
 from rlaif.numbers.bootstrap import cluster_bootstrap
 from rlaif.numbers.figures import Figure
 from rlaif.numbers.intervals import estimates, mean_measure
@@ -41,75 +42,6 @@ FIRST_ALONE = None  # in the place of a threshold: nothing is passed on, not eve
 THRESHOLDS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5)
 _BATCH = 2_000  # pairs at a time in memory
 _ALONE = 2  # the length of the mark of a response that is scored by itself: its principle, and itself
-
-
-@dataclass(frozen=True, slots=True)
-class Spent:
-    """What answers cost: requests, and tokens read and written."""
-
-    calls: int = 0
-    prompt_tokens: int = 0
-    output_tokens: int = 0
-
-    def __add__(self, other: "Spent") -> "Spent":
-        return Spent(
-            self.calls + other.calls,
-            self.prompt_tokens + other.prompt_tokens,
-            self.output_tokens + other.output_tokens,
-        )
-
-    @property
-    def tokens(self) -> int:
-        return self.prompt_tokens + self.output_tokens
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AtThreshold:
-    """A cascade at one threshold. `asked` is the share of verdicts each judge was asked for; shares are of what the
-    full ensemble spends; `difference` is the mean |P - P of the full ensemble|."""
-
-    threshold: float | None
-    agreement: Figure
-    difference: float | None
-    asked: tuple[float, ...]
-    tokens_share: float | None
-    calls_share: float | None
-    money_share: float | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
-    """`pairs` could tell; of `incomplete` ones some judge's verdict is not stored."""
-
-    judges: tuple[str, ...]
-    pool: str
-    pairs: int
-    incomplete: int
-    spent: tuple[Spent, ...]
-    rows: tuple[AtThreshold, ...]
-
-    def as_json(self) -> dict[str, Any]:
-        return {
-            "judges": [
-                {"name": name, "calls": own.calls, "tokens": own.tokens}
-                for name, own in zip(self.judges, self.spent, strict=True)
-            ],
-            "pool": self.pool,
-            "pairs": self.pairs,
-            "incomplete_pairs": self.incomplete,
-            "thresholds": [
-                {
-                    "threshold": row.threshold,
-                    "agreement": row.agreement.as_dict(),
-                    "mean_difference": row.difference,
-                    "asked_shares": list(row.asked),
-                    "tokens_share": row.tokens_share,
-                    "calls_share": row.calls_share,
-                    "money_share": row.money_share,
-                }
-                for row in self.rows
-            ],
-        }
 
 
 def at_thresholds(folder: Path, known: Known, thresholds: Sequence[float]) -> Report:
