@@ -18,7 +18,7 @@ from rlaif.feedback.choose import Choice, choose_pairs
 from rlaif.feedback.critique import CritiqueStage, critique_stage
 from rlaif.feedback.hearing import Hearing
 from rlaif.feedback.judges import Judges, judges_of
-from rlaif.feedback.mode import Heard, Pass, Values
+from rlaif.feedback.mode import Heard, Mode, Pass, Values
 from rlaif.feedback.pairing import Pairing, pair_up
 from rlaif.feedback.sample import Sample, SampleStage, sample_stage
 from rlaif.records import LabelledPair, Pair, Prompt, ResponsePair
@@ -78,6 +78,11 @@ class Road:
         """Who judges, and how."""
         identities = [model.identity for model in self.models.judges]
         return judges_of(self.settings, self.constitution, identities, self.templates.judges)
+
+    @property
+    def mode(self) -> Mode:
+        """How `judge` judges, whoever else does."""
+        return self.judges.members[-1].mode
 
     def critiquing(self, pairs: Sequence[Pair]) -> CritiqueStage:
         """What is asked about the dataset's pairs: nothing where the settings want no critiques."""

@@ -14,12 +14,13 @@ from rlaif.errors import EngineCrashed, IncompleteRun, SettingsError
 from rlaif.feedback.budget import Budget
 from rlaif.feedback.explain import explain
 from rlaif.feedback.judge import refuse_other_modes
-from rlaif.feedback.judges import pool_verdicts
+from rlaif.feedback.judges import Judges, pool_verdicts
 from rlaif.feedback.previous import read_previous
+from rlaif.feedback.rounds import Schedule
 from rlaif.feedback.run import _check_verdicts
 from rlaif.pair_dataset import read_rows
 from rlaif.records import PrincipleVerdict
-from rlaif.settings import JudgeSettings, JudgesSettings, LabelSettings, PairSettings
+from rlaif.settings import JudgeSettings, JudgesSettings, LabelSettings, PairSettings, ScheduleSettings
 from rlaif.store import Store
 from tests.roads import Road, constitution, follows_the_word, principle, prompts, settings
 
@@ -275,6 +276,12 @@ def test_what_is_not_passed_on_is_the_first_judges_word_alone(tmp_path):
                 assert probability == pytest.approx(alone) or probability == pytest.approx(1 - alone)
 
 
+def test_a_pair_has_no_first_side_at_the_threshold():
+    """0.8 - 0.5 is more than 0.3 by rounding, and 0.5 - 0.2 is not."""
+    judges = Judges((), JudgesSettings(threshold=0.3), Schedule(ScheduleSettings(), 2), constitution())
+    assert [judges.is_passed_on(verdict(p)) for p in (0.8, 0.2, 0.81, 0.19)] == [True, True, False, False]
+
+
 def test_order_decides_is_passed_on_however_sure(tmp_path):
     def first_slot(request):
         return (0.99, 0.02) if request.choices else None
@@ -361,7 +368,7 @@ def test_a_budget_and_a_crash_keep_what_every_judge_said(tmp_path):
     wanted = several("small", ask="cascade", threshold=0.2)
     rules = {"judge_rules": says(0.8), "other_rules": (SURE_OF_A_WORD,)}
     whole = Road(tmp_path / "whole", **rules).run(wanted, constitution(), prompts(N))
-    for limit in (ALL // 2, 4 * N + ALL - 1, 4 * N + ALL + 1):
+    for limit in (ALL // 2, 4 * N + ALL + 1):
         with pytest.raises(Exception, match="stopped at the limit"):
             Road(tmp_path / str(limit), budget=Budget(calls=limit), **rules).run(wanted, constitution(), prompts(N))
         road = Road(tmp_path / str(limit), **rules)

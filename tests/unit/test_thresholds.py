@@ -15,9 +15,9 @@ from rlaif.settings import JudgeSettings, JudgesSettings, PairSettings
 from rlaif.store import Store
 from tests.roads import Road, constitution, prompts, settings
 
-N = 10
+N = 9
 UNITS = N * 6 * 3
-AT = (0.0, 0.1, 0.2, 0.3, 0.5)
+AT = (0.0, 0.15, 0.3, 0.5)
 
 wants = partial(settings, pairs=PairSettings(min_margin=0.0, critiques="none"))
 
@@ -68,7 +68,7 @@ def test_every_row_is_what_a_cascade_at_that_threshold_does(panel, tmp_path):
         assert row.calls_share == sum(planned) / (3 * 2 * UNITS)
         tokens = sum(one.prompt_tokens + one.output_tokens for one in result.judgments)
         assert row.tokens_share == tokens / sum(one.prompt_tokens + one.output_tokens for one in full.judgments)
-    assert 0 < rows[0.1].tokens_share < rows[0.2].tokens_share < 1
+    assert 0 < rows[0.15].tokens_share < rows[0.3].tokens_share < 1
     assert rows[0.5].agreement.value == rows[0.5].tokens_share == rows[0.5].money_share == 1.0
 
 
