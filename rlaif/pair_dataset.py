@@ -199,20 +199,30 @@ class JsonlWriter:
         _move(self._fresh, self._path)
 
 
-class LabelWriter:
-    """Every judged pair with its label, in one Parquet file."""
+class TableWriter:
+    """Rows of a schema in one Parquet file."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
         self._path = path
-        self._rows = ParquetRows(_beside(path), LABEL_SCHEMA)
+        self._rows = ParquetRows(_beside(path), schema)
 
-    def add(self, labels: Iterable[LabelledPair]) -> None:
-        for label in labels:
-            self._rows.add(label_row(label))
+    def add_rows(self, rows: Iterable[dict[str, Any]]) -> None:
+        for row in rows:
+            self._rows.add(row)
 
     def finish(self) -> None:
         self._rows.close()
         _move(self._rows.path, self._path)
+
+
+class LabelWriter(TableWriter):
+    """Every judged pair with its label, in one Parquet file."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, LABEL_SCHEMA)
+
+    def add(self, labels: Iterable[LabelledPair]) -> None:
+        self.add_rows(map(label_row, labels))
 
 
 def write_text(path: Path, text: str) -> None:

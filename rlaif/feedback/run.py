@@ -4,6 +4,7 @@
       dataset/          Parquet and card: `datasets.load_dataset` reads the folder
       pairs.jsonl       the same rows
       labels.parquet    every judged pair, in the dataset or not
+      strengths.parquet with pairs.rank_by bradley_terry: every compared answer's strength and standard error
       settings.yaml     the settings exactly as used
       constitution.yaml the constitution exactly as used, `extends` resolved
       templates/        the templates exactly as used
@@ -41,7 +42,8 @@ from rlaif.feedback.progress import Progress
 from rlaif.feedback.rates import read_rates
 from rlaif.feedback.report import Figures, dataset_card, summarise
 from rlaif.feedback.road import Block, Models, Road, Templates
-from rlaif.pair_dataset import DatasetWriter, JsonlWriter, LabelWriter, write_text
+from rlaif.feedback.strengths import STRENGTH_SCHEMA, strength_rows
+from rlaif.pair_dataset import DatasetWriter, JsonlWriter, LabelWriter, TableWriter, write_text
 from rlaif.prompt_sets import PromptSet, read_prompts
 from rlaif.settings import EngineSettings, JudgeSettings, Settings
 from rlaif.store import Kind, Store
@@ -210,11 +212,14 @@ def write_run(folder: Path, blocks: Iterable[Block], road: Road, prompts: Prompt
         _write_other_templates(folder / "templates", road.templates.others)
         figures = Figures()
         labels, lines = LabelWriter(folder / "labels.parquet"), JsonlWriter(folder / "pairs.jsonl")
+        strengths = _strengths_writer(folder / "strengths.parquet", settings)
         dataset = DatasetWriter(folder / "dataset")
         with wanted_writer(folder) as want:
             for block in blocks:
                 figures.add(block)
                 labels.add(block.labelled)
+                if strengths is not None:
+                    strengths.add_rows(strength_rows(block.labelled))
                 lines.add(block.pairs)
                 dataset.add(block.pairs)
                 for asking in block.askings():
@@ -226,10 +231,20 @@ def write_run(folder: Path, blocks: Iterable[Block], road: Road, prompts: Prompt
             "left_out": prompts.drop_counts,
         }
         labels.finish()
+        if strengths is not None:
+            strengths.finish()
         lines.finish()
         dataset.finish(dataset_card(summary, settings, constitution))
         write_text(complete, json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
     return summary
+
+
+def _strengths_writer(path: Path, settings: Settings) -> TableWriter | None:
+    """Where strengths are written, when pairs are ranked by them."""
+    if settings.pairs.rank_by == "bradley_terry":
+        return TableWriter(path, STRENGTH_SCHEMA)
+    path.unlink(missing_ok=True)  # of an earlier run
+    return None
 
 
 def _write_mode_template(path: Path, template: Template | None) -> None:

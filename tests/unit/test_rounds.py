@@ -5,6 +5,8 @@ from dataclasses import replace
 from functools import partial
 from itertools import combinations
 
+import choix
+import numpy as np
 import pytest
 from pydantic import ValidationError
 
@@ -238,6 +240,38 @@ def test_explain_leads_to_the_label_under_a_schedule(tmp_path):
         for row in rows:
             found = explain(tmp_path / "run", row, store)
             assert found.probability_x == found.recorded
+
+
+def test_strengths_are_written_with_their_errors(tmp_path):
+    """Against choix, which fits the same model to votes: each soft outcome as so many votes of 1000."""
+    result = road_of(tmp_path / "store").write(tmp_path / "run", scheduled("swiss"), constitution(), prompts(N))
+    rows = [*read_rows(tmp_path / "run" / "strengths.parquet")]
+    assert len(rows) == N * ANSWERS
+    assert {row["policy"] for row in rows} == {"policy"}
+    for prompt_id in by_prompt(result):
+        own = [row for row in rows if row["prompt_id"] == prompt_id]
+        assert sum(row["comparisons"] for row in own) == 2 * 8
+        assert sum(row["strength"] for row in own) == pytest.approx(0, abs=1e-6)
+        place = {row["response_id"]: number for number, row in enumerate(own)}
+        votes = []
+        for one in (one for one in result.labelled if one.pair.prompt.id == prompt_id):
+            x, y = place[one.pair.x.id], place[one.pair.y.id]
+            count = round(1000 * one.probability)
+            votes += [(x, y)] * count + [(y, x)] * (1000 - count)
+        fitted = choix.ilsr_pairwise(ANSWERS, votes)
+        assert [row["strength"] for row in own] == pytest.approx(fitted, abs=0.03)
+        information = np.zeros((ANSWERS, ANSWERS))
+        for winner, loser in votes:
+            p = 1 / (1 + np.exp(fitted[loser] - fitted[winner]))
+            edge = np.zeros(ANSWERS)
+            edge[winner], edge[loser] = 1, -1
+            information += p * (1 - p) / 1000 * np.outer(edge, edge)
+        errors = np.sqrt(np.diagonal(np.linalg.pinv(information, rcond=1e-9, hermitian=True)))
+        assert [row["standard_error"] for row in own] == pytest.approx(errors, rel=0.05)
+    road_of(tmp_path / "store").write(
+        tmp_path / "run", scheduled("all", pairs=PairSettings()), constitution(), prompts(N)
+    )
+    assert not (tmp_path / "run" / "strengths.parquet").exists()
 
 
 def test_best_and_worst_by_strengths_enter_though_they_never_met(tmp_path):
