@@ -80,6 +80,8 @@ class Road:
     rates: Rates = field(default_factory=lambda: Rates(by_stage={}, loading_s={}))
     asked: dict[str, list] = field(default_factory=dict)
     opened: list[str] = field(default_factory=list)
+    loaded: list[str] = field(default_factory=list)
+    most_loaded: int = 0
 
     def run(self, wanted: Settings, principles: Constitution, asked_prompts: tuple[Prompt, ...]) -> RunResult:
         self.asked = {}
@@ -143,6 +145,9 @@ class Road:
             engine = ScriptedEngine(name, rules=rules, faults=faults)
             self.asked.setdefault(name, [])
             self.opened.append(name)
+            self.loaded.append(name)
+            self.most_loaded = max(self.most_loaded, len(self.loaded))
+            engine.close = lambda: self.loaded.remove(name)
             engine.calls = self.asked[name]
             return engine
 

@@ -11,13 +11,17 @@ from pydantic import ValidationError
 from rlaif.cli.explain import order_line, pool_line
 from rlaif.engines.scripted import Faults
 from rlaif.errors import EngineCrashed, IncompleteRun, SettingsError
+from rlaif.feedback.ablate import side as weighed
+from rlaif.feedback.ablate import votes
 from rlaif.feedback.budget import Budget
+from rlaif.feedback.difference import compare_labels
 from rlaif.feedback.explain import explain
 from rlaif.feedback.judge import refuse_other_modes
 from rlaif.feedback.judges import Judges, pool_verdicts
 from rlaif.feedback.previous import read_previous
 from rlaif.feedback.rounds import Schedule
 from rlaif.feedback.run import _check_verdicts
+from rlaif.numbers.pooling import side
 from rlaif.pair_dataset import read_rows
 from rlaif.records import PrincipleVerdict
 from rlaif.settings import JudgeSettings, JudgesSettings, LabelSettings, PairSettings, ScheduleSettings
@@ -154,6 +158,7 @@ def test_judges_are_loaded_one_after_the_other_and_none_twice(tmp_path):
     road = Road(tmp_path)
     road.run(wanted, constitution(), prompts(N))
     assert road.opened == ["policy", "small", "middle", "judge"]
+    assert (road.most_loaded, road.loaded) == (1, [])
     assert road.count("judge", verdicts=False) > 0  # it also writes the critiques
     assert road.count("small", verdicts=False) == 0
 
@@ -356,6 +361,14 @@ def test_a_cascades_later_judges_are_estimated_until_the_first_has_spoken(tmp_pa
     }
 
 
+def test_what_a_cascade_wants_is_an_estimate_also_where_all_of_it_is_stored(tmp_path):
+    road = Road(tmp_path, other_rules=(SURE_OF_A_WORD,))
+    road.run(several(), constitution(), prompts(N))
+    plan = road.plan(several("small", ask="cascade"), constitution(), prompts(N))
+    steps = {step.bill.model: (step.bill.calls, step.is_estimated) for step in plan.steps if step.stage == "judge"}
+    assert steps == {"small": (ALL, False), "judge": (0, True)}
+
+
 def test_the_estimate_goes_by_what_the_first_judge_passed_on_so_far(tmp_path):
     road = Road(tmp_path, judge_rules=says(0.8), other_rules=(SURE_OF_A_WORD,))
     wanted = several("small", ask="cascade", threshold=0.2)
@@ -426,8 +439,14 @@ def test_a_runs_folder_tells_who_judged_and_can_be_compared_with(tmp_path):
     assert previous is not None
     assert [one.name for one in previous.others] == ["small"]
     assert len(previous.templates.others) == 1
+    before = [*read_rows(tmp_path / "run" / "labels.parquet")]
+    for row in before:  # the label is still the pool of its principles, for whoever takes it apart
+        assert weighed(votes(row, 0.01).values()) == side(row["probability_x"])
     road.write(tmp_path / "run", several(), constitution(), prompts(N))
     assert read_previous(tmp_path / "run").templates.others == ()
+    changes = compare_labels(before, read_rows(tmp_path / "run" / "labels.parquet"), {})
+    assert sum(changes.counts.values()) == N * 6
+    assert changes.counts["kept"] < N * 6
 
 
 def test_only_what_no_judge_answers_counts_as_unanswered(tmp_path):
