@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from rlaif.feedback.cost import Bill
 
-StageName = Literal["sample", "judge", "critique"]
+StageName = Literal["sample", "judge", "critique", "revise"]
 STAGES: tuple[StageName, ...] = ("sample", "judge", "critique")
 
 
@@ -88,7 +88,7 @@ class Plan:
 
     def notes(self) -> Iterator[str]:
         """What of the plan is a guess."""
-        estimated = [stage for stage in STAGES if self.is_estimated(stage)]
+        estimated = list(dict.fromkeys(step.stage for step in self.steps if step.is_estimated))
         if estimated:
             yield f"calls of {' and '.join(estimated)} are estimated: they depend on answers that are not there yet"
         guessed = [step.bill for step in self.steps if step.bill.calls and not step.bill.is_output_measured]
@@ -103,7 +103,9 @@ class Plan:
         bills = [step.bill for step in self.steps]
         return {
             **{f"{stage}_calls": self.calls(stage) for stage in STAGES},
-            "revision_calls": 0,
+            "revision_calls": self.calls("revise"),
+            "revision_calls_are_estimated": self.is_estimated("revise"),
+            "revision_wanted": self.wanted("revise"),
             **{f"{stage}_calls_are_estimated": self.is_estimated(stage) for stage in STAGES if stage != "sample"},
             **{f"{stage}_wanted": self.wanted(stage) for stage in STAGES},
             "prompt_tokens": sum(bill.prompt_tokens for bill in bills),

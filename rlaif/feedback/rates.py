@@ -30,7 +30,9 @@ class Timed:
 def engines_of(settings: Settings) -> dict[str, EngineSettings]:
     """Which engine runs which model."""
     judge = {settings.judge.model: settings.judge.engine or settings.engine}
-    return {policy.model: policy.engine or settings.engine for policy in settings.policies} | judge
+    own = {policy.model: policy.engine or settings.engine for policy in settings.policies} | judge
+    writer = settings.revision.model
+    return own if writer is None else {writer: settings.revision.engine or settings.engine} | own
 
 
 def write_timings(
@@ -52,12 +54,19 @@ def read_rates(runs: Path, settings: Settings) -> Rates:
     for file in sorted(runs.glob(f"*/{FILE}")):
         timings = _read(file)
         for model in (name for name, engine in wanted.items() if timings["engines"].get(name) == engine):
-            for stage in (f"sample {model}", f"judge with {model}", f"critique with {model}"):
+            for stage in stages_of(model, settings):
                 if stage in timings["stages"]:
                     timed.setdefault(stage, []).append(_timed(timings["stages"][stage]))
             if model in timings["loading"]:
                 loading[model] = timings["loading"][model]
     return Rates(by_stage={name: rate_of(own) for name, own in timed.items()}, loading_s=loading)
+
+
+def stages_of(model: str, settings: Settings) -> list[str]:
+    """What a model may be asked, by the names the stages report themselves with."""
+    rounds = range(1, settings.revision.rounds + 1)
+    written = [f"{what} with {model}, round {number}" for number in rounds for what in ("criticise", "revise")]
+    return [f"sample {model}", f"judge with {model}", f"critique with {model}", *written]
 
 
 def rate_of(timed: Sequence[Timed]) -> Rate:
