@@ -62,7 +62,9 @@ class Revisions:
 
     def revising(self) -> RevisionRoad:
         own = settings(revision=RevisionSettings(rounds=self.rounds, model=self.writer, **self.more))
-        self.roads = Road(self.folder / "store", policy_rules=self.rules, policy_faults=self.faults, judge_faults=self.faults)
+        self.roads = Road(
+            self.folder / "store", policy_rules=self.rules, policy_faults=self.faults, judge_faults=self.faults
+        )
         below = revision_settings(own)
         road = RunRoad(
             settings=below,
@@ -394,7 +396,7 @@ def test_every_request_and_every_answer_ends_in_one_counted_outcome(tmp_path, fa
     assert asked["sample"] == stages["sample"]["planned"] == 30
     assert asked["critique"] <= sum(stages[f"critique, round {n}"]["planned"] for n in (1, 2))
     assert asked["judge"] == stages["judge"]["planned"]
-    if not faults.refused == 1.0:
+    if faults.refused != 1.0:
         assert stages["critique, round 1"]["outcomes"]["abstained"] > 0
     for number, row in enumerate(run.summary["rounds"], start=1):
         assert sum(row["endings"].values()) == row["answers"] == stages["sample"]["outcomes"]["ok"]
@@ -522,19 +524,27 @@ def test_the_command_plans_runs_and_has_nothing_left_to_ask(command, tmp_path):
     assert "Nothing to ask" in out
 
 
+def test_critique_and_revision_share_all_that_comes_before_what_is_asked(revisions):
+    """Prefix caching: the two halves of a round differ from the critique's request on."""
+    revisions.run(1)
+    shown = {half_of(request): request.messages[-1].content for request in revisions.requests if half_of(request)}
+    ends = {half: text.index("</principle>") for half, text in shown.items()}
+    assert shown["critique"][: ends["critique"]] == shown["revise"][: ends["revise"]]
+
+
 def test_the_first_answers_are_those_of_generate(command, tmp_path, capsys):
-    with pytest.raises(SystemExit) as ended:
+    with pytest.raises(SystemExit):
         main.run(["generate", "--json"])
-    assert not ended.value.code
     capsys.readouterr()
     _, out, _ = command("--plan", "--json")
     assert json.loads(out)["sample_calls"] == 0
 
 
-def test_store_gc_keeps_what_revisions_rest_on(command, tmp_path):
+def test_store_gc_keeps_what_revisions_rest_on(command, tmp_path, capsys):
     command()
     with pytest.raises(SystemExit):
         main.run(["store", "gc"])
+    assert "revisions: 0 of 4 removed" in capsys.readouterr().out
     _, out, _ = command("--plan", "--json")
     plan = json.loads(out)
     assert [plan[f"{name}_calls"] for name in ("sample", "critique", "revision", "judge")] == [0, 0, 0, 0]

@@ -14,6 +14,9 @@ from rlaif.records import Message
 from rlaif.templates import load_template, render_conversation
 
 VALUES = {"conversation": "c", "response_a": "a", "response_b": "b", "principle": "p", "question": "q?"}
+REVISING = {"response": "r", "critique": "k", "request": "w."}
+EVERY = VALUES | REVISING
+IN_ORDER = ("conversation", "response_a", "response_b", "response", "principle", "critique", "question", "request")
 HOSTILE = Path(__file__).parents[1] / "data" / "hostile_answers.yaml"
 GAP = r"[\s\u200b\u2060]*"
 TAG = re.compile(rf"<{GAP}/?{GAP}(?:conversation|response_a|response_b|principle)\b", re.IGNORECASE)
@@ -33,9 +36,10 @@ def test_every_shipped_template_loads_and_says_what_it_is_for(name):
 
 @pytest.mark.parametrize("name", shipped())
 def test_the_principle_comes_after_everything_that_is_shared(name):
-    """Prefix caching: conversation, first answer, second answer, and only then the principle."""
-    text = load_template(name).render(**{key: f"«{key}»" for key in VALUES})
-    places = [text.index(f"«{key}»") for key in ("conversation", "response_a", "response_b", "principle", "question")]
+    """Prefix caching: conversation, answers, and only then the principle and what is asked under it."""
+    template = load_template(name)
+    text = template.render(**{key: f"«{key}»" for key in template.variables})
+    places = [text.index(f"«{key}»") for key in IN_ORDER if key in template.variables]
     assert places == sorted(places)
 
 
@@ -66,15 +70,16 @@ def test_a_tag_in_a_value_is_defused(attack):
     assert "before ‹" in text
 
 
-@pytest.mark.parametrize("place", ["response_a", "response_b", "conversation", "principle", "question"])
+@pytest.mark.parametrize("place", EVERY)
 @pytest.mark.parametrize("name", shipped())
 def test_no_hostile_answer_opens_or_closes_a_tag_anywhere(name, place):
     template = load_template(name)
-    used = {key: text for key, text in VALUES.items() if key in template.variables}
-    plain = TAG.findall(template.render(**used))
+    used = {key: text for key, text in EVERY.items() if key in template.variables}
+    own = re.compile(rf"<{GAP}/?{GAP}(?:{'|'.join(template.variables)})\b", re.IGNORECASE)
+    plain = own.findall(template.render(**used))
     for one in yaml.safe_load(HOSTILE.read_text(encoding="utf-8")):
         if place in used:
-            assert TAG.findall(template.render(**(used | {place: one["text"]}))) == plain, one["name"]
+            assert own.findall(template.render(**(used | {place: one["text"]}))) == plain, one["name"]
 
 
 def test_a_value_is_never_expanded_again():
