@@ -274,6 +274,18 @@ def test_a_raised_limit_asks_again_only_what_was_cut(revisions):
     assert (revisions.asked()["critique"], revisions.asked()["revise"]) == (cut, cut)
 
 
+def test_a_lowered_limit_asks_again_only_what_is_longer(revisions):
+    revisions.rounds = 1
+    revisions.run(12)
+    critiques = [row["critique_text"] for row in revisions.rounds_of()]
+    longer = sum(len(text.split()) > 20 for text in critiques)
+    assert 0 < longer < 12
+    revisions.more = {"critique_max_tokens": 20}
+    revisions.run(12)
+    assert revisions.asked()["critique"] == longer
+    assert revisions.summary["stages"]["critique, round 1"]["outcomes"]["truncated"] == longer
+
+
 def test_a_writer_of_its_own_criticises_and_rewrites(revisions):
     revisions.writer = "writer"
     revisions.run(4)
