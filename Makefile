@@ -11,7 +11,7 @@ FIND_PYTHON = for python in $(PYTHON) python3.11 python3.12 python3.13 python3; 
 PYTEST = $(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
 
 # One target bench-NAME each.
-BENCHMARKS := prefix run store tournaments
+BENCHMARKS := labels prefix run statistics store tournaments
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-run quickstart test test-fast check fmt bench $(BENCHMARKS:%=bench-%) tiny-models docs clean
@@ -54,8 +54,14 @@ bench-prefix: setup ## prompt tokens computed over those of the requests' prefix
 bench-run: setup ## what plan and generate cost, models aside, at 100 thousand, 1 million and 10 million judgments
 	$(BIN)/python -m benchmarks.run_scale
 
+bench-statistics: setup ## everything a comparison computes, on 1,000 and 100,000 labelled pairs
+	$(BIN)/python -m benchmarks.label_statistics
+
 bench-store: setup ## what the store costs at 100 thousand, 1 million and 10 million judgments
 	$(BIN)/python -m benchmarks.store_scale
+
+bench-labels: setup ## reading, counting and aligning a million labelled pairs
+	$(BIN)/python -m benchmarks.labels
 
 bench-tournaments: setup ## how near fewer comparisons of n answers come to all of them, on simulated judges
 	$(BIN)/python -m benchmarks.tournaments

@@ -7,6 +7,7 @@ finished, so a reader never meets half of one. Equal pairs give equal bytes, how
 
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -242,6 +243,18 @@ def read_rows(path: Path, columns: Sequence[str] | None = None) -> Iterator[dict
     """The rows of one Parquet file as they were written, all columns or some."""
     for batch in pq.ParquetFile(path).iter_batches(columns=columns):
         yield from batch.to_pylist()
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """A fresh path to write to; the file takes `path`'s place when the block ends well, and not otherwise."""
+    fresh = _beside(path)
+    try:
+        yield fresh
+    except BaseException:
+        fresh.unlink(missing_ok=True)
+        raise
+    _move(fresh, path)
 
 
 def _beside(path: Path) -> Path:

@@ -40,6 +40,7 @@ COMMANDS = {
     "store": "Count, check, clean and merge the stored results.",
     "diff": "Which labels flipped between two runs, and the principles that did it.",
     "explain": "How one label came about: the prompts the judge saw, its verdicts, and every step from there.",
+    "labels": "Import, export, count and match labels of people and judges.",
     "serve": "Start vLLM's server for a model, with the flags this project relies on.",
     "tiny": "Measure the bundled tiny models.",
     "doctor": "What is installed, what works here, and what to type to get the rest.",

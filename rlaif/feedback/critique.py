@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from rlaif.constitution import Constitution
 from rlaif.engines.base import Completion, Failure, ModelIdentity, Request, Sampling
+from rlaif.engines.thinking import cut_reason
 from rlaif.feedback.ask import Asking, Requests, Value
 from rlaif.feedback.judge import Comparison, comparison_messages
 from rlaif.feedback.keys import CRITIQUE_VERSION, ComparisonKeys
@@ -52,7 +53,7 @@ def critique_stage(
     for pair in pairs:
         x, y = sorted((pair.chosen, pair.rejected), key=lambda response: response.id)
         name = deciding_principle(pair)
-        places[key_of[name](x, y)] = (ResponsePair(pair.prompt, x, y), principles[name], x, y)
+        places[key_of[name](x, y, pair.prompt.messages)] = (ResponsePair(pair.prompt, x, y), principles[name], x, y)
     sampling = Sampling(max_tokens=settings.critique_max_tokens)
     asking = Asking(
         name=f"critique with {settings.model}",
@@ -71,8 +72,8 @@ def _value(answer: Completion | Failure) -> Value:
     if isinstance(answer, Failure):
         outcome: Outcome = "failed" if answer.kind == "failed" else "refused"
         return {"outcome": outcome, "text": "", "reason": answer.reason}
-    if answer.finish_reason == "length":
-        outcome, reason = "truncated", f"cut after {answer.output_tokens} tokens"
+    if cut := cut_reason(answer):
+        outcome, reason = "truncated", cut
     elif not answer.text.strip():
         outcome, reason = "abstained", "empty critique"
     else:
@@ -80,6 +81,7 @@ def _value(answer: Completion | Failure) -> Value:
     return {
         "outcome": outcome,
         "text": answer.text.strip(),
+        **({"thinking": answer.thinking} if answer.thinking else {}),
         "reason": reason,
         "prompt_tokens": answer.prompt_tokens,
         "output_tokens": answer.output_tokens,

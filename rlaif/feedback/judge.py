@@ -64,7 +64,8 @@ def judge_stage(
     for pair in pairs:
         for principle in constitution.judged_for_tags(pair.prompt.tags):
             for first, second in ((pair.x, pair.y), (pair.y, pair.x)):
-                places[key_of[principle.id](first, second)] = (pair, principle, first, second)
+                key = key_of[principle.id](first, second, pair.prompt.messages)
+                places[key] = (pair, principle, first, second)
     sampling = Sampling(max_tokens=1)
     asking = Asking(
         name=f"judge with {settings.model}",

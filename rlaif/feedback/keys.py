@@ -62,7 +62,7 @@ class ComparisonKeys:
         self._judge = f'","judge":{canonical_json(answering(judge))},'
         self._tail = f'","template":"{template.digest}"}}'
 
-    def under(self, principle: dict[str, Any]) -> Callable[..., str]:
+    def under(self, principle: dict[str, Any]) -> Callable[[Response, Response, Sequence[Message]], str]:
         """Keys of two responses in the order shown, under a principle as the judge reads it.
 
         A response's id covers its text and its conversation, which is handed in to see whether it is shown as it is.
@@ -72,7 +72,7 @@ class ComparisonKeys:
         is_neutral = bool(made_neutral(_texts(principle)))
         neutral = f'"neutral":{NEUTRAL_VERSION},'
 
-        def key(first: Response, second: Response, conversation: Sequence[Message] = ()) -> str:
+        def key(first: Response, second: Response, conversation: Sequence[Message]) -> str:
             said = (first.text, second.text, *(message.content for message in conversation))
             mark = neutral if is_neutral or made_neutral(said) else ""
             text = f"{before}{first.id}{judge}{mark}{middle}{second.id}{tail}"

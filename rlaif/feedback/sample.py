@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from rlaif.engines.base import Completion, Failure, ModelIdentity, Request, Sampling
+from rlaif.engines.thinking import cut_reason
 from rlaif.feedback.ask import Asking, Requests, Session, Value, ask
 from rlaif.feedback.keys import cut_key, sample_key
 from rlaif.feedback.progress import Progress
@@ -87,8 +88,8 @@ def written_value(answer: Completion | Failure, max_tokens: int) -> Value:
     if isinstance(answer, Failure):
         outcome: Outcome = "failed" if answer.kind == "failed" else "refused"
         return {"outcome": outcome, "reason": answer.reason}
-    if answer.finish_reason == "length":
-        outcome, reason = "truncated", f"cut after {answer.output_tokens} tokens"
+    if cut := cut_reason(answer):
+        outcome, reason = "truncated", cut
     elif not answer.text.strip():
         outcome, reason = "abstained", "empty answer"
     else:
@@ -97,6 +98,7 @@ def written_value(answer: Completion | Failure, max_tokens: int) -> Value:
         "outcome": outcome,
         "reason": reason,
         "text": answer.text,
+        **({"thinking": answer.thinking} if answer.thinking else {}),
         "finish_reason": answer.finish_reason,
         "prompt_tokens": answer.prompt_tokens,
         "output_tokens": answer.output_tokens,

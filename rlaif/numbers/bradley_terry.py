@@ -26,17 +26,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, log_expit
 
+from rlaif.numbers.figures import NotDefined
+
 Array = NDArray[np.float64]
 RIDGE = 0.001  # a prior standard deviation of 32 log-odds: it holds back only what nothing else would
 _MAX_STEPS = 100
 _TOLERANCE = 1e-10  # of the gradient, relative to the weight of all comparisons
-
-
-@dataclass(frozen=True, slots=True)
-class NotDefined:
-    """There is no such number for this data, and why."""
-
-    reason: str
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -138,7 +133,7 @@ def _fit_equal_sizes(wins: Array, ridge: float) -> list[Strengths | NotDefined]:
         is_connected = np.asarray(_reach((wins + wins.swapaxes(1, 2)) > 0).all((1, 2)))
         is_bounded = _reach(wins > 0).all((1, 2))
         for k in np.flatnonzero(~is_bounded):
-            results[k] = NotDefined(_UNBOUNDED if is_connected[k] else _DISCONNECTED)
+            results[k] = NotDefined(_UNBOUNDED if is_connected[k] else _DISCONNECTED, wins.shape[-1])
     todo = [k for k, result in enumerate(results) if result is None]
     if todo:
         values, is_settled = _maximise(wins[todo], ridge)
@@ -146,7 +141,7 @@ def _fit_equal_sizes(wins: Array, ridge: float) -> list[Strengths | NotDefined]:
         components = np.argmax(_reach((wins[todo] + wins[todo].swapaxes(1, 2)) > 0), axis=2)
         for row, k in enumerate(todo):
             fitted = Strengths(values[row], covariance[row], components[row], ridge)
-            results[k] = fitted if is_settled[row] else NotDefined(_UNSETTLED)
+            results[k] = fitted if is_settled[row] else NotDefined(_UNSETTLED, wins.shape[-1])
     return [result for result in results if result is not None]
 
 
@@ -241,7 +236,7 @@ def dispersion(comparisons: Comparisons, strengths: Strengths) -> float | NotDef
     """
     rest = len(comparisons.first) - num_free(strengths)
     if rest <= 0:
-        return NotDefined(_too_few(comparisons, strengths))
+        return NotDefined(_too_few(comparisons, strengths), len(comparisons.first))
     expected = expit(strengths.values[comparisons.first] - strengths.values[comparisons.second])
     surprise = comparisons.weight * (comparisons.probability - expected) ** 2 / (expected * (1.0 - expected))
     return float(surprise.sum() / rest)
@@ -253,7 +248,7 @@ def sandwich_covariance(comparisons: Comparisons, strengths: Strengths) -> Array
     It is too small when there are few comparisons per item, and asks for more of them than there are free strengths.
     """
     if len(comparisons.first) <= num_free(strengths):
-        return NotDefined(_too_few(comparisons, strengths))
+        return NotDefined(_too_few(comparisons, strengths), len(comparisons.first))
     expected = expit(strengths.values[comparisons.first] - strengths.values[comparisons.second])
     residual = comparisons.weight * (comparisons.probability - expected)
     scores = np.zeros((len(residual), comparisons.num_items))

@@ -67,7 +67,7 @@ def _jsonl_rows(path: Path, columns: Mapping[str, str]) -> Iterator[Row]:
     with path.open("rb") as file:
         lines = _Lines(file)
         try:
-            for row in jsonlines.Reader(lines, loads=_loads).iter(type=dict, skip_empty=True):
+            for row in jsonlines.Reader(lines, loads=load_object).iter(type=dict, skip_empty=True):
                 where = Where(str(path), lines.number)
                 if columns:
                     yield where, _pick(row, choose_columns(row, columns, where))
@@ -85,7 +85,8 @@ def _jsonl_rows(path: Path, columns: Mapping[str, str]) -> Iterator[Row]:
             raise DataError(found, where=Where(str(path), failure.lineno, column), do=do) from failure
 
 
-def _loads(line: str | bytes) -> Any:
+def load_object(line: str | bytes) -> Any:
+    """JSON that says everything once: ValueError on a key written twice, and on nesting too deep to read."""
     try:
         return json.loads(line, object_pairs_hook=_without_duplicates)
     except RecursionError as failure:

@@ -50,7 +50,7 @@ from rlaif.store.writing import as_ours, in_child, new_source, told_as_ours
 Rows = Iterable[tuple[str, Value]]
 
 _BATCH_ROWS = 4096  # from so many rows on, a batch is sealed at once instead of going through a journal
-_JOURNAL_BYTES = 32 * 2**20  # then a new one is begun, so that reading or sealing one takes little memory
+_JOURNAL_BYTES = 8 * 2**20  # some ten thousand results: then it is sealed and a new one is begun
 _FLUSH_S = 30.0
 
 
@@ -120,9 +120,15 @@ class Store:
             del self._writers[kind]
             if not in_child(old.owner):
                 old.close()
+                self._seal_in_passing(kind)
         self._appended.add(checked_kind(kind))
         self._writers[kind] = JournalWriter(shelf.path / kind / "journals")
         return self._writers[kind]
+
+    def _seal_in_passing(self, kind: Kind) -> None:
+        """So that no look-up of a long run reads more than one journal again. What fails here is done at the close."""
+        with suppress(StoreError, OSError):
+            self.seal(kind)
 
     def _wait(self, kind: Kind, rows: list[tuple[str, Value]]) -> None:
         self._waiting_since = self._waiting_since or time.monotonic()

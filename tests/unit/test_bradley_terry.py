@@ -206,7 +206,7 @@ def test_groups_never_compared_have_no_common_scale_without_a_ridge():
     apart = Comparisons.of(4, [(0, 1, 0.7), (2, 3, 0.6)])
     result = fit_strengths(apart, ridge=0.0)
     assert isinstance(result, NotDefined)
-    assert "never compared with each other" in result.reason
+    assert "never compared with each other" in result.because
     tied = fitted(apart, ridge=0.1)
     assert tied.component.tolist() == [0, 0, 2, 2]
     assert not tied.is_connected
@@ -227,7 +227,7 @@ def test_a_group_that_took_nothing_has_no_finite_strength_without_a_ridge(rows):
     comparisons = Comparisons.of(1 + max(max(i, j) for i, j, _ in rows), rows)
     result = fit_strengths(comparisons, ridge=0.0)
     assert isinstance(result, NotDefined)
-    assert "lost nothing" in result.reason
+    assert "lost nothing" in result.because
     assert fitted(comparisons).values[0] > fitted(comparisons).values[-1]
 
 
@@ -247,7 +247,7 @@ def test_scatter_is_not_defined_where_nothing_is_left_to_measure_it_by():
     found = fitted(chain, ridge=0.0)
     for result in (dispersion(chain, found), sandwich_covariance(chain, found)):
         assert isinstance(result, NotDefined)
-        assert "2 comparisons fit 2 free strengths" in result.reason
+        assert "2 comparisons fit 2 free strengths" in result.because
 
 
 @pytest.mark.parametrize(

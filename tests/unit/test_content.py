@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from rlaif.bundled import project_file
+from rlaif.checks import Scored, score
 from rlaif.cli.constitution import app
 from rlaif.constitution import lint, load_constitution
 from rlaif.prompt_sets import PromptSet, read_prompts
@@ -100,7 +101,7 @@ def _shingles(prompt: Prompt) -> set[tuple[str, ...]]:
 
 def test_the_examples_of_the_constitution_readme_are_true(tmp_path):
     readme = project_file("constitution/README.md").read_text()
-    testing, extending, before, after, _ = re.findall(r"```yaml\n(.*?)```", readme, flags=re.S)
+    testing, checking, extending, before, after, _ = re.findall(r"```yaml\n(.*?)```", readme, flags=re.S)
     (tmp_path / "clinic.yaml").write_text(extending)
     clinic = load_constitution(tmp_path / "clinic.yaml")
     assert {p.id for p in clinic.enabled} ^ {p.id for p in load_constitution("default").enabled} == {
@@ -109,6 +110,10 @@ def test_the_examples_of_the_constitution_readme_are_true(tmp_path):
     }
     (tmp_path / "tested.yaml").write_text(f"name: tested\nprinciples:\n{testing}")
     assert load_constitution(tmp_path / "tested.yaml").principles[0].tests[0].better == "A"
+    (tmp_path / "checked.yaml").write_text(f"name: checked\nprinciples:\n{checking}")
+    right, polite = load_constitution(tmp_path / "checked.yaml").principles
+    assert score(right.check, "So 2 000 is wrong, it is 1,000.9", reference="1000") == Scored(1.0)
+    assert score(polite.check, "I'm sorry, but no.") == Scored(0.0)
     default = project_file("constitution/default.yaml").read_text()
     assert before in default
     (tmp_path / "my.yaml").write_text(default.replace(before, after))

@@ -311,17 +311,35 @@ def test_a_fork_that_ends_takes_nothing_from_the_one_that_made_it(tmp_path, end)
     assert len(segments(tmp_path)) == 1
 
 
-def test_a_long_journal_is_continued_in_another(tmp_path, monkeypatch):
+def test_a_long_journal_is_sealed_and_continued_in_another(tmp_path, monkeypatch):
     from rlaif.store import store as module
 
     monkeypatch.setattr(module, "_JOURNAL_BYTES", 1000)
     store = Store(tmp_path)
     for n in range(30):
         store.append("judgments", key(n), {"n": n})
-    assert len(journals(tmp_path)) == 3
+    assert (len(journals(tmp_path)), len(segments(tmp_path))) == (1, 2)
     assert missing(store, range(30)) == set()
     store.close()
-    assert len(segments(tmp_path)) == 3
+    assert (len(journals(tmp_path)), len(segments(tmp_path))) == (0, 3)
+
+
+def test_a_journal_that_cannot_be_sealed_in_passing_is_sealed_at_the_close(tmp_path, monkeypatch):
+    from rlaif.store import store as module
+
+    def refuse(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(module, "_JOURNAL_BYTES", 1000)
+    store = Store(tmp_path)
+    with monkeypatch.context() as full:
+        full.setattr(module, "seal", refuse)
+        for n in range(30):
+            store.append("judgments", key(n), {"n": n})
+    assert (len(journals(tmp_path)), len(segments(tmp_path))) == (3, 0)
+    assert missing(store, range(30)) == set()
+    store.close()
+    assert (len(journals(tmp_path)), len(segments(tmp_path))) == (0, 3)
 
 
 def test_a_journal_that_was_silent_for_long_is_continued_in_another(tmp_path, monkeypatch):
@@ -332,7 +350,7 @@ def test_a_journal_that_was_silent_for_long_is_continued_in_another(tmp_path, mo
     assert len(journals(tmp_path)) == 1
     monkeypatch.setattr(journal_module, "SILENT_S", 0.0)
     store.append("judgments", key(3), {})
-    assert len(journals(tmp_path)) == 2
+    assert (len(journals(tmp_path)), len(segments(tmp_path))) == (1, 1)
     assert missing(store, [1, 2, 3]) == set()
 
 
