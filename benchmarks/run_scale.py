@@ -60,7 +60,7 @@ def lay_out(folder: Path, size: int) -> None:
         for block in Blocks(road, inputs.prompts.prompts, lambda part: Block(road, part, store)):
             (sampling,) = block.sampling
             store.append_many("responses", [(key, answer(key)) for key in sampling.places])
-            store.append_many("judgments", [(key, verdict(key)) for key in block.judging.places])
+            store.append_many("judgments", [(key, verdict(key)) for key in block.judging(0).asking.requests])
 
 
 def write_constitution(folder: Path, principles: list[dict]) -> None:

@@ -11,7 +11,8 @@
     │   └── EngineCrashed              it was there, and died
     ├── StoreError                 4   results could not be read or written (disk full, damaged file)
     ├── IncompleteRun              5   the work ended, but too many requests have no verdict
-    └── BudgetReached              6   the work stopped at a limit the user set; it can be continued
+    ├── BudgetReached              6   the work stopped at a limit the user set; it can be continued
+    └── TrainingStopped            7   the loss or a gradient is no longer a number
 
 A message says what was found, where (`file:line:column`), and what to do next. The command line prints it without a
 traceback and exits with the code above; Ctrl-C exits with 130.
@@ -101,6 +102,12 @@ class BudgetReached(RlaifError):
     """A limit on calls, tokens or time was reached; what was answered until then is kept."""
 
     exit_code = 6
+
+
+class TrainingStopped(RlaifError):
+    """Going on would only have spoilt the weights; the last checkpoint is a good one."""
+
+    exit_code = 7
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -108,6 +108,22 @@ class Judgment:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Score:
+    """One answer scored by itself under one principle. `probabilities` are those of the scores 1, 2, … renormalised
+    over the scale, empty unless `outcome` is "ok"; `mean` is their expectation."""
+
+    key: str
+    response_id: str
+    principle_id: str
+    outcome: Outcome
+    reason: str = ""
+    probabilities: tuple[float, ...] = ()
+    mean: float | None = None
+    uncovered: float | None = None
+    choice_method: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Critique:
     """The judge's reasons in words, for one pair in one order under one principle. Never part of a label."""
 

@@ -136,8 +136,30 @@ class JudgeSettings(Strict):
 
     model: str = Field(description="A folder, a hub name, or the bundled tiny-judge.")
     template: str = Field("judge", description="Template of the comparison: a name in prompts/templates or a file.")
+    mode: Literal["verdict", "reasoned", "score"] = Field(
+        "verdict",
+        description="verdict: the better of two answers, at once; reasoned: after reasons in words; score: each answer "
+        "alone, on a scale.",
+    )
+    reason_template: str = Field("reason", description="reasoned: template of the reasons and their verdict.")
+    reasonings: PositiveInt = Field(
+        1, description="reasoned: so many reasonings of each comparison, averaged. Usual: 1 to 8."
+    )
+    reasoning_max_tokens: PositiveInt = Field(
+        512, description="reasoned: longest reasons in tokens, thinking counted in. Usual: 200; thinking models 2048."
+    )
+    reasoning_temperature: float = Field(
+        0.0, ge=0.0, le=5.0, description="reasoned: 0 is greedy. Usual: 0 for one reasoning, 0.7 for several."
+    )
+    score_template: str = Field("score", description="score: template of the question for a score.")
+    score_levels: int = Field(10, ge=2, le=10, description="score: the scale goes from 1 to this. Usual: 5 or 10.")
     min_covered: Share = Field(
         0.2, description="Least probability on the choices; below it the judge abstained. Usual: 0.1 to 0.5."
+    )
+    principles_per_pair: PositiveInt | None = Field(
+        None,
+        description="Ask about so many principles of each pair only, drawn by the pair's id. Usual: null, all; 1 as in "
+        "Constitutional AI.",
     )
     critique_template: str = Field("critique", description="Template of the critique in words.")
     critique_max_tokens: PositiveInt = Field(160, description="Longest critique in tokens. Usual: 100 to 400.")
@@ -148,6 +170,42 @@ class JudgeSettings(Strict):
     price_per_million_output_tokens: Price | None = Field(
         None, description="What a plan counts for writing, in your currency. Usual: null, no price."
     )
+
+    @model_validator(mode="after")
+    def _settings_of_a_mode_agree(self) -> "JudgeSettings":
+        if self.mode == "reasoned" and self.reasonings > 1 and self.reasoning_temperature == 0:
+            raise ValueError(
+                f"{self.reasonings} reasonings at reasoning_temperature 0 are one and the same: set it, e.g. to 0.7"
+            )
+        if self.mode == "score" and self.principles_per_pair is not None:
+            raise ValueError("principles_per_pair draws principles of comparisons, and mode 'score' makes none")
+        return self
+
+    @property
+    def mode_template(self) -> str:
+        """The template through which the judge reads in this mode."""
+        return {"verdict": self.template, "reasoned": self.reason_template, "score": self.score_template}[self.mode]
+
+
+class LabelSettings(Strict):
+    """How verdicts become a label. Changing any of these asks no model anything."""
+
+    kind: Literal["soft", "hard", "majority"] = Field(
+        "soft",
+        description="soft: the pooled probability; hard: its side, 0 or 1, a tie stays 0.5; majority: the side that "
+        "more principles are on, by weight.",
+    )
+    reasoned_range: tuple[Share, Share] | None = Field(
+        (0.4, 0.6),
+        description="The range verdicts behind one reasoning are kept in; null: as they are. Usual: [0.4, 0.6].",
+    )
+
+    @field_validator("reasoned_range")
+    @classmethod
+    def _holds_a_half(cls, value: tuple[float, float] | None) -> tuple[float, float] | None:
+        if value is not None and not value[0] <= 0.5 <= value[1]:
+            raise ValueError("the range has to hold 0.5")
+        return value
 
 
 class PairSettings(Strict):
@@ -212,6 +270,7 @@ class Settings(Strict):
     policies: tuple[PolicySettings, ...] = Field(min_length=1, description="Who answers.")
     judge: JudgeSettings = Field(description="Who compares.")
     engine: EngineSettings = Field(default_factory=lambda: EngineSettings(), description="What runs the models.")
+    label: LabelSettings = Field(default_factory=lambda: LabelSettings())
     pairs: PairSettings = Field(default_factory=lambda: PairSettings())
     revision: RevisionSettings = Field(default_factory=lambda: RevisionSettings())
     output: str = Field("outputs", description="Folder of the store and the runs.")

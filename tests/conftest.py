@@ -5,10 +5,13 @@ of cores, and time-outs would tell nothing.
 """
 
 import os
+import signal
 
 import pytest
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # a test that needs a hub fails at once instead of after its retries
+# A shell that starts tests in the background has them ignore Ctrl-C, and their children with them.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

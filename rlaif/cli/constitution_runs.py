@@ -68,7 +68,9 @@ def ablate(
     from rlaif.pair_dataset import read_rows
 
     folder = find_run(run, output)
-    found = influences(read_rows(folder / "labels.parquet"), read_settings(folder).pairs.probability_floor)
+    settings = read_settings(folder)
+    rows = read_rows(folder / "labels.parquet")
+    found = influences(rows, settings.pairs.probability_floor, settings.label.kind)
     if as_json:
         typer.echo(json.dumps([asdict(one) for one in found], indent=2, ensure_ascii=False))
     else:

@@ -59,6 +59,8 @@ def explanation_view(found: dict[str, Any], all_prompts: bool) -> "RenderableTyp
         for place, order in enumerate(step["orders"]):
             if all_prompts or number == place == 0:
                 parts += [Text("what the judge saw:", style="dim"), safe(order["prompt"])]
+            if order["reasons"]:
+                parts += [Text("what the judge wrote before its verdict:", style="dim"), safe(order["reasons"])]
             parts.append(Text("  " + order_line(order)))
         parts.append(Text("  " + step_line(step, found["floor"], found["total_weight"])))
     return Group(*parts, Text(""), *(Text(line) for line in label_lines(found)))
@@ -66,6 +68,8 @@ def explanation_view(found: dict[str, Any], all_prompts: bool) -> "RenderableTyp
 
 def order_line(order: dict[str, Any]) -> str:
     """One request and its answer."""
+    if order["score"] is not None:
+        return f"{order['shown_first']} alone: mean score {order['score']:.3f}, uncovered {order['uncovered']:.4f}"
     begin = f"{order['shown_first']} shown first: "
     if order["probability_x"] is None:
         return f"{begin}no verdict, {order['outcome']}: {order['reason']}"
@@ -77,9 +81,11 @@ def order_line(order: dict[str, Any]) -> str:
 
 def step_line(step: dict[str, Any], floor: float, total_weight: float) -> str:
     """One principle's way into the label."""
+    is_check = not step["orders"]
     if step["probability"] is None:
-        return "no verdict in both orders: it has no say"
-    line = f"mean of both orders P(x) = {step['probability']:.4f} → log-odds in [{floor:g}, {1 - floor:g}]"
+        return f"no verdict {'of its check' if is_check else 'in both orders'}: it has no say"
+    how = "its check computed" if is_check else "mean of both orders"
+    line = f"{how} P(x) = {step['probability']:.4f} → log-odds in [{floor:g}, {1 - floor:g}]"
     line += f" {step['log_odds']:+.4f}"
     if step["share"] is None:
         return f"{line}; weight {step['weight']:g}: it has no say"
@@ -91,7 +97,8 @@ def label_lines(found: dict[str, Any]) -> list[str]:
     if found["probability_x"] is None:
         lines = ["No principle has a say: there is no label."]
     else:
-        lines = [f"Sum of the shares {found['log_odds']:+.4f} → P(x is better) = {found['probability_x']:.6f}"]
+        kind = "" if found["label_kind"] == "soft" else f" → {found['label_kind']} label"
+        lines = [f"Sum of the shares {found['log_odds']:+.4f}{kind} → P(x is better) = {found['probability_x']:.6f}"]
     if found["probability_x"] != found["recorded"]:
         lines.append(f"The run recorded {found['recorded']}: the store no longer holds the same judgments.")
     return lines

@@ -64,7 +64,7 @@ def short_view(plan: "Plan") -> str:
         return NOTHING
     counts = ", ".join(
         f"{'about ' if plan.is_estimated(stage) else ''}{calls_text(plan.calls(stage), stage)}"
-        for stage in ("sample", "judge", "critique")
+        for stage in plan.stages
         if plan.calls(stage)
     )
     took = "" if plan.seconds is None else f", {duration(plan.seconds)}"

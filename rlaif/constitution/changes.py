@@ -119,6 +119,8 @@ def _shown(principle: Principle, key: str) -> str:
         return ", ".join(sorted(value)) or "all prompts"
     if key == "check":
         return describe(value) if value else ""
+    if key == "anchors":
+        return "; ".join(f"{score}: {text}" for score, text in sorted((value or {}).items()))
     if key in ("examples", "tests"):
         return f"{len(value)} {key}"
     if key == "enabled":

@@ -54,6 +54,11 @@ class Principle(_Part):
         description="A question for the judge to answer, which asks for a choice of two answers."
     )
     check: Check | None = Field(None, description="Computes the verdict from each answer alone, instead of a judge.")
+    anchors: dict[Annotated[int, Field(ge=1, le=10)], Text] | None = Field(
+        None,
+        min_length=2,
+        description="What scores mean, for a judge that scores each answer alone, e.g. {1: …, 5: …, 10: …}.",
+    )
     critique_request: Text | None = Field(None, description="What a critic is asked about one answer.")
     revision_request: Text | None = Field(None, description="What a writer is asked to change after that critique.")
     weight: float = Field(1.0, ge=0.0, strict=True, description="Its share in the label, beside the others' weights.")

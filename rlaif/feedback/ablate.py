@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from rlaif.numbers import pooling
 from rlaif.numbers.pooling import log_odds
 
 Row = Mapping[str, Any]
@@ -39,17 +40,21 @@ class Vote:
     weight: float
 
 
-def ablate(rows: Iterable[Row], floor: float) -> list[Influence]:
-    """The influence of every principle over a run's labels, in the order the principles first appear."""
-    ballots = [votes(row, floor) for row in rows]
+def ablate(rows: Iterable[Row], floor: float, kind: str = "soft") -> list[Influence]:
+    """The influence of every principle over a run's labels of this kind, in the order the principles first appear."""
+    ballots = [votes(row, floor, kind) for row in rows]
     names = list(dict.fromkeys(name for ballot in ballots for name in ballot))
     return [_influence(name, [ballot for ballot in ballots if name in ballot]) for name in names]
 
 
-def votes(row: Row, floor: float) -> dict[str, Vote]:
-    """What each principle said about a pair, those without a verdict left out."""
+def votes(row: Row, floor: float, kind: str = "soft") -> dict[str, Vote]:
+    """What each principle said about a pair, those without a verdict left out. In a majority each has its side alone
+    to say; a hard label is the side of the soft one."""
     return {
-        one["id"]: Vote(log_odds(one["probability"], floor), one["weight"])
+        one["id"]: Vote(
+            float(pooling.side(one["probability"])) if kind == "majority" else log_odds(one["probability"], floor),
+            one["weight"],
+        )
         for one in row["principles"]
         if one["probability"] is not None
     }

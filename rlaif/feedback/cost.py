@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from rlaif.engines.base import Request
 from rlaif.engines.counting import PromptCounter
-from rlaif.engines.order import prefix_order
+from rlaif.engines.order import prefix_order, request_turns
 from rlaif.numbers.prefix import common_prefix, prefix_tree_tokens
 
 T = TypeVar("T")
@@ -108,7 +108,7 @@ class TokenCount:
 
 def characters(ordered: Sequence[Request]) -> tuple[int, int]:
     """(characters of all prompts, those a prompt does not share with the one before it), of prompts in prefix order."""
-    texts = ["\n".join(message.content for message in request.messages) for request in ordered]
+    texts = ["\n".join(text for _, text in request_turns(request)) for request in ordered]
     new = [len(text) - common_prefix(before, text) for before, text in pairwise(["", *texts])]
     return sum(map(len, texts)), sum(new)
 

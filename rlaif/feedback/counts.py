@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from rlaif.feedback.judge import count_judgments
 from rlaif.feedback.road import Block
 from rlaif.feedback.sample import Sample
 from rlaif.records import OUTCOMES, Outcome
@@ -62,21 +61,18 @@ class RunCount:
     """A run's requests by how they ended, stage by stage, and what was left out on the way, block after block."""
 
     sample: Ledger = field(default_factory=Ledger)
-    judge: Ledger = field(default_factory=Ledger)
+    passes: dict[str, Ledger] = field(default_factory=dict)
     critique: Ledger = field(default_factory=Ledger)
     left_out: Counter[str] = field(default_factory=Counter)
     unanswered: list[Sample] = field(default_factory=list)
 
     def add(self, block: Block) -> None:
-        settings, constitution = block.road.settings, block.road.constitution
+        settings = block.road.settings
         self.sample.add(
             len(block.prompts) * sum(policy.samples for policy in settings.policies),
             ((sample.outcome, sample.reason) for sample in block.samples),
         )
-        self.judge.add(
-            count_judgments(block.pairing.pairs, constitution),
-            ((judgment.outcome, judgment.reason) for own in block.judgments.values() for judgment in own),
-        )
+        self._add_judging(block)
         self.critique.add(
             len(block.pairs) if settings.pairs.critiques == "dataset" else 0,
             ((pair.critique.outcome, pair.critique.reason) for pair in block.pairs if pair.critique),
@@ -85,5 +81,14 @@ class RunCount:
         self.left_out.update(block.choice.left_out)
         self.unanswered += [sample for sample in block.samples if sample.outcome in ("refused", "failed")]
 
+    def _add_judging(self, block: Block) -> None:
+        """Every pass of the judge's mode; the last is that of the verdicts."""
+        planned, stages = block.road.mode.planned(block.pairing.pairs), block.road.mode.stages
+        for number, stage in enumerate(stages[:-1]):
+            ended = ((value["outcome"], value["reason"]) for value in block.answers(number).values())
+            self.passes.setdefault(stage, Ledger()).add(planned, ended)
+        self.passes.setdefault(stages[-1], Ledger()).add(planned, block.heard.ended())
+
     def stages(self) -> dict[str, StageCount]:
-        return {"sample": self.sample.close(), "judge": self.judge.close(), "critique": self.critique.close()}
+        ledgers = {"sample": self.sample, **(self.passes or {"judge": Ledger()}), "critique": self.critique}
+        return {name: ledger.close() for name, ledger in ledgers.items()}

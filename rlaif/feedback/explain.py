@@ -5,24 +5,29 @@ templates), their keys are computed again, and the log-probabilities are those t
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from rlaif.constitution import load_constitution
+from rlaif.constitution import Constitution, load_constitution
 from rlaif.engines.base import ModelIdentity, Request
-from rlaif.feedback.aggregate import label_pair
+from rlaif.feedback.aggregate import label_verdicts
 from rlaif.feedback.ask import Known, look_up
-from rlaif.feedback.judge import JudgeStage, judge_stage
+from rlaif.feedback.check_verdicts import in_order
+from rlaif.feedback.mode import About, Heard, Mode, Pass, Values
+from rlaif.feedback.modes import mode_of
 from rlaif.feedback.previous import read_settings, read_templates
 from rlaif.numbers.pooling import log_odds
-from rlaif.records import Judgment, LabelledPair, Message, Prompt, Response, ResponsePair
+from rlaif.records import Judgment, LabelledPair, Message, PrincipleVerdict, Prompt, Response, ResponsePair, Score
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
-    """One request to the judge. `shown_first` is x or y; `probability_x` is P(x is better), whichever stood first."""
+    """One request to the judge. `shown_first` is x or y; `probability_x` is P(x is better), whichever stood first.
+
+    `reasons` are the judge's own words up to its verdict; `score` is the mean of a response that was scored alone.
+    """
 
     key: str
     shown_first: str
@@ -36,11 +41,14 @@ class Seen:
     choice_method: str | None
     probability_a: float | None
     probability_x: float | None
+    reasons: str = ""
+    score: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PrincipleStep:
-    """One principle: both orders, their mean, the mean's log-odds within the floor, and what it adds to the label."""
+    """One principle: both orders, their mean, the mean's log-odds within the floor, and what it adds to the label.
+    One with a check was computed: it has no orders."""
 
     principle_id: str
     orders: tuple[Seen, ...]
@@ -60,6 +68,7 @@ class Explanation:
     response_y: str
     steps: tuple[PrincipleStep, ...]
     floor: float
+    label_kind: str
     total_weight: float
     log_odds: float | None
     probability_x: float | None
@@ -76,12 +85,58 @@ def explain(folder: Path, row: Mapping[str, Any], known: Known) -> Explanation:
     summary = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     pair = _pair(row)
     identity = ModelIdentity(**summary["judge"])
-    stage = judge_stage([pair], constitution, settings.judge, template=templates.judge, identity=identity)
-    values = look_up(stage.asking, known).values
-    judgments = {one.key: one for one in stage.judgments(values).get(pair.id, ())}
-    floor = settings.pairs.probability_floor
-    label = label_pair(pair, list(judgments.values()), constitution, probability_floor=floor)
-    return _explanation(pair, label, _steps(stage, judgments, label, floor), floor, row["probability_x"])
+    mode = mode_of(settings.judge, constitution, templates.mode or templates.judge, identity)
+    asked, heard = _walk(mode, pair, known)
+    floor, kind = settings.pairs.probability_floor, settings.label
+    verdicts = in_order([*mode.verdicts(pair, heard, kind), *_computed(row, constitution)], constitution)
+    label = label_verdicts(pair, verdicts, probability_floor=floor, settings=kind)
+    steps = _steps(_seen_by_principle(pair, asked, heard), label, constitution, floor)
+    return _explanation(pair, label, steps, floor, kind.kind, row["probability_x"])
+
+
+def _walk(mode: Mode, pair: ResponsePair, known: Known) -> tuple[list[tuple[Request, About]], Heard]:
+    """The requests that ended in a verdict or in its lack, and what came of them: every pass as the run made it."""
+    passes: list[Pass] = []
+    values: list[Values] = []
+    ends: dict[str, tuple[Request, About]] = {}
+    for _ in mode.stages:
+        asked = mode.plan_pass([pair], values)
+        passes.append(asked)
+        values.append(look_up(asked.asking, known).values)
+        for key in asked.asking.requests:
+            ends.pop(asked.rests_on.get(key, ""), None)
+            ends[key] = (asked.asking.requests[key], asked.about(key))
+    return list(ends.values()), mode.hear(passes, values)
+
+
+def _seen_by_principle(
+    pair: ResponsePair, asked: Sequence[tuple[Request, About]], heard: Heard
+) -> dict[str, list[Seen]]:
+    judgments = {one.key: one for own in heard.judgments.values() for one in own}
+    scores = {one.key: one for one in heard.scores.values()}
+    seen: dict[str, list[Seen]] = {}
+    for request, about in asked:
+        is_x_first = about.responses[0].id == pair.x.id
+        one = _seen(request, judgments.get(request.id) or scores.get(request.id), is_x_first)
+        seen.setdefault(about.principle.id, []).append(one)
+    return seen
+
+
+def _computed(row: Mapping[str, Any], constitution: Constitution) -> list[PrincipleVerdict]:
+    """What checks said, as the run recorded it: the references they may have compared with are not in its folder."""
+    checks = {principle.id for principle in constitution.principles if principle.check is not None}
+    return [
+        PrincipleVerdict(
+            principle_id=one["id"],
+            outcome=one["outcome"],
+            probability=one["probability"],
+            shown_first=one["shown_first"],
+            shown_second=one["shown_second"],
+            weight=one["weight"],
+        )
+        for one in row["principles"]
+        if one["id"] in checks
+    ]
 
 
 def _pair(row: Mapping[str, Any]) -> ResponsePair:
@@ -105,51 +160,60 @@ def _response(prompt_id: str, text: str) -> Response:
 
 
 def _steps(
-    stage: JudgeStage, judgments: Mapping[str, Judgment], label: LabelledPair, floor: float
+    seen: Mapping[str, Sequence[Seen]],
+    label: LabelledPair,
+    constitution: Constitution,
+    floor: float,
 ) -> tuple[PrincipleStep, ...]:
     verdicts = {verdict.principle_id: verdict for verdict in label.verdicts}
-    seen: dict[str, list[Seen]] = {}
-    weights: dict[str, float] = {}
-    for key, (pair, principle, first, _) in stage.places.items():
-        is_x_first = first.id == pair.x.id
-        seen.setdefault(principle.id, []).append(_seen(stage.asking.requests[key], judgments.get(key), is_x_first))
-        weights[principle.id] = principle.weight
     steps = []
-    for name, orders in seen.items():
+    for principle in constitution.principles:
+        name = principle.id
+        if name not in seen and name not in verdicts:
+            continue
         probability = verdicts[name].probability if name in verdicts else None
         steps.append(
             PrincipleStep(
                 principle_id=name,
-                orders=tuple(orders),
+                orders=tuple(seen.get(name, ())),
                 probability=probability,
                 log_odds=None if probability is None else log_odds(probability, floor),
-                weight=weights[name],
+                weight=principle.weight,
                 share=label.shares.get(name),
             )
         )
     return tuple(steps)
 
 
-def _seen(request: Request, judgment: Judgment | None, is_x_first: bool) -> Seen:
+def _seen(request: Request, found: Judgment | Score | None, is_x_first: bool) -> Seen:
+    judgment = found if isinstance(found, Judgment) else None
+    score = found if isinstance(found, Score) else None
     probability = judgment.probability_a if judgment else None
     return Seen(
         key=request.id,
         shown_first="x" if is_x_first else "y",
         prompt="\n\n".join(message.content for message in request.messages),
-        is_stored=judgment is not None,
-        outcome=judgment.outcome if judgment else "failed",
-        reason=judgment.reason if judgment else "not in the store: it failed, was refused, or the store was cleared",
+        is_stored=found is not None,
+        outcome=found.outcome if found else "failed",
+        reason=found.reason if found else "not in the store: it failed, was refused, or the store was cleared",
         logprob_a=judgment.logprob_a if judgment else None,
         logprob_b=judgment.logprob_b if judgment else None,
-        uncovered=judgment.uncovered if judgment else None,
-        choice_method=judgment.choice_method if judgment else None,
+        uncovered=found.uncovered if found else None,
+        choice_method=found.choice_method if found else None,
         probability_a=probability,
         probability_x=probability if probability is None or is_x_first else 1.0 - probability,
+        reasons=request.prefill,
+        score=score.mean if score else None,
     )
 
 
 def _explanation(
-    pair: ResponsePair, label: LabelledPair, steps: tuple[PrincipleStep, ...], floor: float, recorded: float | None
+    pair: ResponsePair,
+    label: LabelledPair,
+    steps: tuple[PrincipleStep, ...],
+    floor: float,
+    kind: str,
+    recorded: float | None,
 ) -> Explanation:
     return Explanation(
         pair_id=pair.id,
@@ -158,6 +222,7 @@ def _explanation(
         response_y=pair.y.text,
         steps=steps,
         floor=floor,
+        label_kind=kind,
         total_weight=sum(step.weight for step in steps if step.share is not None),
         log_odds=sum(label.shares.values()) if label.shares else None,
         probability_x=label.probability,

@@ -67,7 +67,8 @@ def ask_models(
         with Session(model, budget) as session:
             ask((block.sampling[number].asking for block in blocks), session=session)
     with Session(road.models.judge, budget) as session:
-        ask((block.judging.asking for block in blocks), session=session)
+        for number in range(len(road.mode.stages)):
+            ask((block.judging(number).asking for block in blocks), session=session)
         if road.settings.pairs.critiques == "dataset":
             ask((block.critiquing.asking for block in blocks), session=session)
     return blocks

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 
 from rlaif.constitution import Constitution, Principle
 from rlaif.engines.base import Completion, Failure, ModelIdentity, Request, Sampling
-from rlaif.errors import TemplateError
+from rlaif.errors import SettingsError, TemplateError
 from rlaif.feedback.ask import Asking, Requests, Session, Value, ask
 from rlaif.feedback.keys import VERDICT_VERSION, ComparisonKeys
+from rlaif.feedback.principles_drawn import principles_asked
 from rlaif.feedback.progress import Progress
 from rlaif.numbers.pooling import choice_probability
 from rlaif.records import Judgment, Message, Outcome, Response, ResponsePair
@@ -39,7 +40,7 @@ class JudgeStage:
         judgments: dict[str, list[Judgment]] = defaultdict(list)
         for key, place in self.places.items():
             if key in values:
-                judgments[place[0].id].append(_judgment(key, place, values[key], self.min_covered))
+                judgments[place[0].id].append(verdict_judgment(key, place, values[key], self.min_covered))
         return dict(judgments)
 
 
@@ -62,7 +63,7 @@ def judge_stage(
     key_of = {principle.id: keys.under(principle.judging_content()) for principle in constitution.enabled}
     places: dict[str, Comparison] = {}
     for pair in pairs:
-        for principle in constitution.judged_for_tags(pair.prompt.tags):
+        for principle in principles_asked(pair, constitution, settings):
             for first, second in ((pair.x, pair.y), (pair.y, pair.x)):
                 key = key_of[principle.id](first, second, pair.prompt.messages)
                 places[key] = (pair, principle, first, second)
@@ -76,10 +77,19 @@ def judge_stage(
                 id=key, messages=comparison_messages(template, *place), sampling=sampling, choices=template.choices
             ),
         ),
-        read=_value,
+        read=verdict_value,
         outcome=lambda value: read_verdict(value, settings.min_covered)[0],
     )
     return JudgeStage(asking, places, settings.min_covered)
+
+
+def refuse_other_modes(settings: JudgeSettings, what: str) -> None:
+    """SettingsError where the judge does not give plain verdicts, which `what` rests on."""
+    if settings.mode != "verdict":
+        raise SettingsError(
+            f"judge.mode is {settings.mode!r}, but `{what}` asks for plain verdicts only so far.",
+            do="Set judge.mode to verdict for it; what other modes stored stays.",
+        )
 
 
 def judge_pairs(
@@ -97,9 +107,10 @@ def judge_pairs(
     return stage.judgments(ask(stage.asking, session=session, store=store, progress=progress))
 
 
-def count_judgments(pairs: Sequence[ResponsePair], constitution: Constitution) -> int:
-    """How many judgments these pairs need: both orders of every principle that applies."""
-    return sum(2 * len(constitution.judged_for_tags(pair.prompt.tags)) for pair in pairs)
+def count_judgments(pairs: Sequence[ResponsePair], constitution: Constitution, settings: JudgeSettings) -> int:
+    """How many judgments these pairs need: both orders of every principle that applies, or of as many as are drawn."""
+    most = settings.principles_per_pair or len(constitution.principles)
+    return sum(2 * min(most, len(constitution.judged_for_tags(pair.prompt.tags))) for pair in pairs)
 
 
 def comparison_messages(
@@ -125,7 +136,7 @@ def principle_block(principle: Principle) -> str:
     return "\n".join(lines)
 
 
-def _value(answer: Completion | Failure) -> Value:
+def verdict_value(answer: Completion | Failure) -> Value:
     """What is kept of an answer. A log-probability of minus infinity has no JSON number and is kept as null."""
     if isinstance(answer, Failure):
         return {"outcome": "failed" if answer.kind == "failed" else "refused", "reason": answer.reason}
@@ -153,7 +164,7 @@ def read_verdict(value: Value, min_covered: float) -> tuple[Outcome, str, float 
     return ("tie" if logprob_a == logprob_b else "ok"), "", choice_probability(logprob_a, logprob_b)
 
 
-def _judgment(key: str, place: Comparison, value: Value, min_covered: float) -> Judgment:
+def verdict_judgment(key: str, place: Comparison, value: Value, min_covered: float) -> Judgment:
     pair, principle, first, second = place
     outcome, reason, probability = read_verdict(value, min_covered)
     return Judgment(

@@ -27,6 +27,9 @@ from rlaif.templates import Template
 
 VERDICT_VERSION = 1  # raised when a verdict is read in another way
 CRITIQUE_VERSION = 1
+REASONING_VERSION = 1
+REASONED_VERSION = 1  # raised when a verdict behind reasons is read in another way
+SCORE_VERSION = 1
 
 
 def answering(identity: ModelIdentity) -> dict[str, Any]:
@@ -77,6 +80,27 @@ class ComparisonKeys:
             mark = neutral if is_neutral or made_neutral(said) else ""
             text = f"{before}{first.id}{judge}{mark}{middle}{second.id}{tail}"
             return sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+        return key
+
+
+class ScoreKeys:
+    """The keys of the scores that one judge gives through one template: one answer, one principle, one scale."""
+
+    def __init__(self, template: Template, judge: ModelIdentity, choices: Sequence[str]) -> None:
+        self._asked = {
+            "score": SCORE_VERSION,
+            "template": template.digest,
+            "judge": answering(judge),
+            "choices": list(choices),
+        }
+
+    def under(self, principle: dict[str, Any]) -> Callable[[Response, Sequence[Message]], str]:
+        """Keys of a response, under a principle as the judge reads it."""
+
+        def key(response: Response, conversation: Sequence[Message]) -> str:
+            said = (*_texts(principle), response.text, *(message.content for message in conversation))
+            return digest(self._asked | {"principle": principle, "response": response.id} | made_neutral(said))
 
         return key
 

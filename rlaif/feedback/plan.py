@@ -8,10 +8,10 @@ The plan walks the run's own road: the same functions say what each stage asks, 
     print(plan.calls("judge"), *plan.groups)
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rlaif.engines.counting import PromptCounter
-from rlaif.feedback.ask import Known, Model
+from rlaif.feedback.ask import Known, Model, Value
 from rlaif.feedback.cost import Output, Prices, Rates
 from rlaif.feedback.plan_block import PlanBlock
 from rlaif.feedback.plan_record import Plan, StageName, Step
@@ -22,8 +22,6 @@ from rlaif.feedback.road import Blocks, Road
 from rlaif.feedback.stand_ins import Answered
 from rlaif.records import Prompt
 from rlaif.settings import JudgeSettings, PolicySettings
-
-_JUDGE_STAGES: tuple[StageName, ...] = ("judge", "critique")
 
 
 def plan_feedback(
@@ -77,23 +75,34 @@ class _Walk:
         return [tally.step(own, is_estimated=False) for tally, own in zip(tallies, answers, strict=True)]
 
     def plan_judge(self, *, is_open: bool) -> list[Step]:
-        """Verdicts, then critiques. `is_open`: answers are still to be drawn, so what is judged and chosen is not
-        known."""
+        """Every pass of the judge's mode, then critiques. `is_open`: answers are still to be drawn, so what is judged
+        and chosen is not known."""
         settings, model = self.road.settings.judge, self.road.models.judge
         has_critiques = self.road.settings.pairs.critiques == "dataset"
-        judge, critique = (self._tally(stage, model, settings) for stage in _JUDGE_STAGES)
+        passes = [self._tally(stage, model, settings) for stage in self.road.mode.stages]
+        critique = self._tally("critique", model, settings)
+        reasons: list[list[int]] = [[] for _ in passes]
         written: list[int] = []
         for block in self.progress.track(self.blocks, "planning: verdicts"):
-            judge.add(block.judging.asking, len(block.judge_lookup.values), list(block.missing_judgments()))
+            for number, tally in enumerate(passes):
+                values = block.judge_lookup(number).values
+                tally.add(block.judging(number).asking, len(values), list(block.missing_judgments(number)))
+                if number < len(passes) - 1:
+                    reasons[number] += _written(values)
             if has_critiques:
                 values = block.critique_lookup.values
                 critique.add(block.critiquing.asking, len(values), list(block.missing_critiques()))
-                written += [value["output_tokens"] for value in values.values() if "output_tokens" in value]
-        steps = [judge.step(Output(1.0, is_measured=True), is_estimated=is_open)]
+                written += _written(values)
+        steps: list[Step] = []
+        for number, tally in enumerate(passes):
+            is_last = number == len(passes) - 1
+            limit = settings.reasoning_max_tokens
+            expected = Output(1.0, is_measured=True) if is_last else _expected(reasons[number], limit)
+            steps.append(tally.step(expected, is_estimated=is_open))
+            is_open = is_open or bool(steps[-1].bill.calls)
         if has_critiques:
-            words = sum(written) / len(written) if written else settings.critique_max_tokens / 2
-            is_open = is_open or bool(steps[0].bill.calls)
-            steps.append(critique.step(Output(words, is_measured=bool(written)), is_estimated=is_open))
+            expected = _expected(written, settings.critique_max_tokens)
+            steps.append(critique.step(expected, is_estimated=is_open))
         return steps
 
     def _tally(self, stage: StageName, model: Model, settings: PolicySettings | JudgeSettings) -> StageTally:
@@ -111,6 +120,16 @@ class _Walk:
         if model.name not in self.counters:
             self.counters[model.name] = model.counter()
         return self.counters[model.name]
+
+
+def _written(values: Mapping[str, Value]) -> list[int]:
+    return [value["output_tokens"] for value in values.values() if "output_tokens" in value]
+
+
+def _expected(written: Sequence[int], limit: int) -> Output:
+    """As the texts there are; half the limit where there are none."""
+    words = sum(written) / len(written) if written else limit / 2
+    return Output(words, is_measured=bool(written))
 
 
 def _prices(settings: PolicySettings | JudgeSettings) -> Prices:

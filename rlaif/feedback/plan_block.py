@@ -12,13 +12,14 @@ from rlaif.engines.base import ModelIdentity
 from rlaif.feedback.ask import Known, Lookup, look_up
 from rlaif.feedback.critique import CritiqueStage
 from rlaif.feedback.keys import cut_key
+from rlaif.feedback.mode import About, Pass, Values
 from rlaif.feedback.plan_record import Missing
 from rlaif.feedback.previous import Previous
 from rlaif.feedback.reasons import NEW_ANSWERS, why_critiqued, why_judged, why_outdated, why_sampled
 from rlaif.feedback.road import Block, Road
 from rlaif.feedback.sample import Sample, SampleStage
 from rlaif.feedback.stand_ins import Answered, fill_in, likely_label
-from rlaif.records import Pair, Prompt
+from rlaif.records import Pair, Prompt, ResponsePair
 
 
 class PlanBlock(Block):
@@ -34,6 +35,7 @@ class PlanBlock(Block):
     ) -> None:
         super().__init__(road, prompts, known)
         self.previous, self.answered = previous, answered
+        self._judge_lookups: dict[int, Lookup] = {}
 
     # --- sampling
 
@@ -99,20 +101,45 @@ class PlanBlock(Block):
 
     # --- judging
 
-    @cached_property
-    def judge_lookup(self) -> Lookup:
-        return look_up(self.judging.asking, self.known)
+    def judge_lookup(self, number: int) -> Lookup:
+        if number not in self._judge_lookups:
+            self._judge_lookups[number] = look_up(self.judging(number).asking, self.known)
+        return self._judge_lookups[number]
 
-    def missing_judgments(self) -> Iterator[Missing]:
-        identity, template = self.road.models.judge.identity, self.road.templates.judge
-        for key in self.judge_lookup.missing:
-            pair, principle, _, _ = self.judging.places[key]
-            waits = [self._stand_ins[one.id] for one in (pair.x, pair.y) if one.id in self._stand_ins]
-            if waits:
-                why = NEW_ANSWERS if "{calls}" in waits[0] else waits[0]
-            else:
-                why = why_judged(pair, principle, identity, template, self.previous)
-            yield Missing(key=key, prompt_id=pair.prompt.id, why=why, is_estimated=bool(waits))
+    def answers(self, number: int) -> Values:
+        """What is known of a pass; what later passes rest on is stood in for where it is missing."""
+        lookup, mode = self.judge_lookup(number), self.road.mode
+        if number == len(mode.stages) - 1:
+            return lookup.values
+        return lookup.values | {key: mode.stand_in(key) for key in lookup.missing}
+
+    def missing_judgments(self, number: int) -> Iterator[Missing]:
+        asked = self.judging(number)
+        for key in self.judge_lookup(number).missing:
+            about, before = asked.about(key), asked.rests_on.get(key)
+            waits = before is not None and before not in self.judge_lookup(number - 1).values
+            is_estimated = waits or any(one.id in self._stand_ins for one in about.responses)
+            why = self._why_judged(about, asked)
+            yield Missing(key=key, prompt_id=about.prompt.id, why=why, is_estimated=is_estimated)
+
+    def _why_judged(self, about: About, asked: Pass) -> str:
+        waits = [self._stand_ins[one.id] for one in about.responses if one.id in self._stand_ins]
+        if waits:
+            return NEW_ANSWERS if "{calls}" in waits[0] else waits[0]
+        settings, identity = self.road.settings.judge, self.road.models.judge.identity
+        return why_judged(about, settings, identity, asked.template, self.previous)
+
+    @cached_property
+    def _waiting(self) -> frozenset[frozenset[str]]:
+        """What still has no verdict: pairs by their two responses, or single responses."""
+        last = len(self.road.mode.stages) - 1
+        asked = self.judging(last)
+        missing = [asked.about(key) for key in self.judge_lookup(last).missing]
+        return frozenset(frozenset(one.id for one in about.responses) for about in missing)
+
+    def _is_waiting(self, pair: ResponsePair) -> bool:
+        x, y = pair.x.id, pair.y.id
+        return not self._waiting.isdisjoint((frozenset((x, y)), frozenset((x,)), frozenset((y,))))
 
     # --- critiques
 
@@ -122,12 +149,10 @@ class PlanBlock(Block):
 
     def _likely_pairs(self) -> tuple[Pair, ...]:
         """The pairs of the dataset; where verdicts are missing, as those that are there would have it."""
-        judgments = self.judging.judgments(self.judge_lookup.values)
-        waiting = {self.judging.places[key][0].id for key in self.judge_lookup.missing}
         labelled = []
         for pair in self.pairing.pairs:
-            label = self.road.label(pair, judgments.get(pair.id, ()))
-            labelled.append(likely_label(label, self.road.constitution) if pair.id in waiting else label)
+            label = self.road.label(pair, self.heard)
+            labelled.append(likely_label(label, self.road.constitution) if self._is_waiting(pair) else label)
         return self.road.choose(labelled).pairs
 
     @cached_property
@@ -137,7 +162,7 @@ class PlanBlock(Block):
     def missing_critiques(self) -> Iterator[Missing]:
         """Those of prompts whose labels are not all known yet are estimated."""
         settings, identity = self.road.settings.judge, self.road.models.judge.identity
-        open_prompts = {self.judging.places[key][0].prompt.id for key in self.judge_lookup.missing}
+        open_prompts = {pair.prompt.id for pair in self.pairing.pairs if self._is_waiting(pair)}
         for key in self.critique_lookup.missing:
             prompt = self.critiquing.places[key][0].prompt
             why = why_critiqued(prompt, settings, identity, self.road.templates.critique, self.previous)

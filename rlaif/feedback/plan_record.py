@@ -6,8 +6,9 @@ from typing import Any, Literal
 
 from rlaif.feedback.cost import Bill
 
-StageName = Literal["sample", "judge", "critique", "revise"]
-STAGES: tuple[StageName, ...] = ("sample", "judge", "critique")
+StageName = Literal["sample", "reason", "judge", "critique", "revise"]
+STAGES: tuple[StageName, ...] = ("sample", "judge", "critique")  # of every run
+_ORDER: tuple[StageName, ...] = ("sample", "reason", "judge", "critique")  # "revise" is told of as "revision"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +58,12 @@ class Plan:
     loading_s: float | None
     is_token_count_exact: bool
 
+    @property
+    def stages(self) -> tuple[StageName, ...]:
+        """The stages a plan tells of, in order."""
+        own = {step.stage for step in self.steps}
+        return tuple(stage for stage in _ORDER if stage in own or stage in STAGES)
+
     def calls(self, stage: StageName) -> int:
         return sum(step.bill.calls for step in self.steps if step.stage == stage)
 
@@ -102,12 +109,12 @@ class Plan:
     def as_json(self) -> dict[str, Any]:
         bills = [step.bill for step in self.steps]
         return {
-            **{f"{stage}_calls": self.calls(stage) for stage in STAGES},
+            **{f"{stage}_calls": self.calls(stage) for stage in self.stages},
             "revision_calls": self.calls("revise"),
             "revision_calls_are_estimated": self.is_estimated("revise"),
             "revision_wanted": self.wanted("revise"),
-            **{f"{stage}_calls_are_estimated": self.is_estimated(stage) for stage in STAGES if stage != "sample"},
-            **{f"{stage}_wanted": self.wanted(stage) for stage in STAGES},
+            **{f"{stage}_calls_are_estimated": self.is_estimated(stage) for stage in self.stages if stage != "sample"},
+            **{f"{stage}_wanted": self.wanted(stage) for stage in self.stages},
             "prompt_tokens": sum(bill.prompt_tokens for bill in bills),
             "shared_tokens": sum(bill.shared_tokens for bill in bills),
             "output_tokens": sum(bill.output_tokens for bill in bills),

@@ -71,7 +71,8 @@ def read_settings(folder: Path) -> Settings:
 
 def read_templates(folder: Path) -> Templates:
     """The templates a run saved."""
-    named = {name: load_template(f"{name}.txt", base=folder / "templates") for name in ("judge", "critique")}
+    names = [name for name in ("judge", "critique", "mode") if (folder / "templates" / f"{name}.txt").is_file()]
+    named = {name: load_template(f"{name}.txt", base=folder / "templates") for name in names}
     return Templates(**named)
 
 

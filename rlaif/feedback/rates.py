@@ -66,7 +66,8 @@ def stages_of(model: str, settings: Settings) -> list[str]:
     """What a model may be asked, by the names the stages report themselves with."""
     rounds = range(1, settings.revision.rounds + 1)
     written = [f"{what} with {model}, round {number}" for number in rounds for what in ("criticise", "revise")]
-    return [f"sample {model}", f"judge with {model}", f"critique with {model}", *written]
+    judged = [f"{what} with {model}" for what in ("reason", "judge", "score", "critique")]
+    return [f"sample {model}", *judged, *written]
 
 
 def rate_of(timed: Sequence[Timed]) -> Rate:

@@ -12,7 +12,9 @@ from rlaif.constitution import diff as changes
 from rlaif.engines.base import ModelIdentity
 from rlaif.feedback.ask import Value
 from rlaif.feedback.keys import answering
+from rlaif.feedback.mode import About
 from rlaif.feedback.previous import Previous
+from rlaif.feedback.principles_drawn import principles_asked
 from rlaif.records import Prompt, ResponsePair
 from rlaif.settings import JudgeSettings, PolicySettings
 from rlaif.templates import Template
@@ -52,23 +54,50 @@ def why_outdated(value: Value, policy: PolicySettings) -> str:
 
 
 def why_judged(
-    pair: ResponsePair, principle: Principle, identity: ModelIdentity, template: Template, previous: Previous | None
+    about: About,
+    settings: JudgeSettings,
+    identity: ModelIdentity,
+    template: Template,
+    previous: Previous | None,
 ) -> str:
-    """Why a pair has to be judged under a principle."""
+    """Why one or two answers have to be judged under a principle."""
     if previous is None:
         return NEVER_RUN
-    common = _why_compared(identity, previous, template, previous.templates.judge)
+    was, prompt, principle = previous.settings.judge, about.prompt, about.principle
+    if settings.mode != was.mode:
+        return f"mode changed: {was.mode} → {settings.mode}"
+    common = _why_compared(identity, previous, template, previous.templates.mode or previous.templates.judge)
     if common:
         return common
-    if pair.prompt.id not in previous.asked_prompts:
+    if prompt.id not in previous.asked_prompts:
         return NEW_PROMPTS
     content = principle.judging_content()
     same = [old for old in previous.constitution.enabled if old.judging_content() == content]
     if not same:
         return why_principle(principle, previous.constitution)
-    if not any(old.applies_to(pair.prompt.tags) for old in same):
+    if settings.mode == "score" and all(old.anchors != principle.anchors for old in same):
+        return f"principle {principle.id!r} changed: anchors"
+    if not any(old.applies_to(prompt.tags) for old in same):
         return f"principle {principle.id!r} applies to more prompts: tags"
-    return NOT_KEPT if pair.id in previous.judged_pairs else NEW_ANSWERS
+    if changed := [name for name in _OF_MODE[settings.mode] if getattr(settings, name) != getattr(was, name)]:
+        return "; ".join(f"{name} changed: {getattr(was, name)} → {getattr(settings, name)}" for name in changed)
+    if len(about.responses) != 2:
+        return NOT_KEPT
+    pair = ResponsePair(prompt, *sorted(about.responses, key=lambda one: one.id))
+    if pair.id not in previous.judged_pairs:
+        return NEW_ANSWERS
+    now, before = settings.principles_per_pair, was.principles_per_pair
+    if now != before:
+        return f"principles_per_pair changed: {before or 'all'} → {now or 'all'}"
+    drawn = principles_asked(pair, previous.constitution, was)
+    return NOT_KEPT if content in [one.judging_content() for one in drawn] else "other principles are drawn"
+
+
+_OF_MODE: dict[str, tuple[str, ...]] = {
+    "verdict": (),
+    "reasoned": ("reasonings", "reasoning_max_tokens", "reasoning_temperature"),
+    "score": ("score_levels",),
+}
 
 
 def why_principle(principle: Principle, before: Constitution) -> str:

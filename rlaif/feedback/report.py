@@ -31,6 +31,8 @@ class Figures:
     against: Counter[str] = field(default_factory=Counter)
     uncovered: defaultdict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     uncovered_judgments: Counter[str] = field(default_factory=Counter)
+    scores: defaultdict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    scored: Counter[str] = field(default_factory=Counter)
 
     def add(self, block: Block) -> None:
         self.count.add(block)
@@ -51,6 +53,16 @@ class Figures:
             self.scored_by_continuation += judgment.choice_method == "continuation"
             if judgment.uncovered is not None:
                 uncovered[judgment.principle_id].append(judgment.uncovered)
+        scores: defaultdict[str, list[float]] = defaultdict(list)
+        for score in block.heard.scores.values():
+            self.scored_by_continuation += score.choice_method == "continuation"
+            if score.uncovered is not None:
+                uncovered[score.principle_id].append(score.uncovered)
+            if score.mean is not None:
+                scores[score.principle_id].append(score.mean)
+        for name, own in scores.items():
+            self.scores[name].append(math.fsum(own))
+            self.scored[name] += len(own)
         for name, own in uncovered.items():
             self.uncovered[name].append(math.fsum(own))
             self.uncovered_judgments[name] += len(own)
@@ -95,9 +107,16 @@ def _principles(figures: Figures, constitution: Constitution) -> list[dict[str, 
             ),
             "leads_pairs": figures.leading[principle.id],
             "against_pairs": figures.against[principle.id],
+            **_mean_score(figures, principle.id),
         }
         for principle in constitution.enabled
     ]
+
+
+def _mean_score(figures: Figures, name: str) -> dict[str, Any]:
+    """The mean score of the answers, in a mode that scores them."""
+    scored = figures.scored[name]
+    return {"mean_score": math.fsum(figures.scores[name]) / scored, "scored_answers": scored} if scored else {}
 
 
 def _share(part: float, whole: int) -> float | None:
@@ -135,7 +154,15 @@ def dataset_card(summary: dict[str, Any], settings: Settings, constitution: Cons
     tiny = [name for name in dict.fromkeys([judge, *(p.model for p in settings.policies)]) if name.startswith("tiny-")]
     if tiny:
         lines.append(f"{' and '.join(tiny)} are tiny models for trying the software: this data is not for real work.")
-    lines += ["", *_principle_table(summary, constitution), "", *_columns(settings), "", *_outcomes(summary), ""]
+    lines += [
+        "",
+        *_principle_table(summary, constitution, settings.judge.mode),
+        "",
+        *_columns(settings),
+        "",
+        *_outcomes(summary),
+        "",
+    ]
     return "\n".join(lines)
 
 
@@ -148,12 +175,24 @@ _SIZES = (
 )
 
 
-def _principle_table(summary: dict[str, Any], constitution: Constitution) -> list[str]:
+_HOW = {
+    "verdict": "Every pair was judged under each principle in both orders, and the two averaged.",
+    "reasoned": "Every pair was judged under each principle in both orders, each after reasons in words, and the two"
+    " averaged.",
+    "score": "Every answer was scored by itself under each principle; a pair's probability is that of the higher"
+    " score.",
+}
+
+
+def _principle_table(summary: dict[str, Any], constitution: Constitution, mode: str) -> list[str]:
     texts = {principle.id: principle.text for principle in constitution.principles}
+    how = _HOW[mode]
+    if any(principle.check for principle in constitution.enabled):
+        how += " A principle with a check was computed from each answer alone."
     lines = [
         "## Principles",
         "",
-        "Every pair was judged under each principle in both orders, and the two averaged. `alike`: the share of pairs"
+        f"{how} `alike`: the share of pairs"
         " between 0.45 and 0.55. `order decided`: the share in which the two orders named different answers.",
         "",
         "| principle | weight | pairs | alike | order decided | leads | speaks against | text |",

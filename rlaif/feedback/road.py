@@ -5,17 +5,19 @@ a few prompts with everything that belongs to them, and only what is looked at l
 for what blocks want; `plan` walks the same blocks with stand-ins for answers that are not there yet.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Generic, TypeVar
 
 from rlaif.constitution import Constitution
-from rlaif.feedback.aggregate import label_pair
+from rlaif.feedback.aggregate import label_verdicts
 from rlaif.feedback.ask import Asking, Known, Model, look_up
+from rlaif.feedback.check_verdicts import check_verdicts, in_order
 from rlaif.feedback.choose import Choice, choose_pairs
 from rlaif.feedback.critique import CritiqueStage, critique_stage
-from rlaif.feedback.judge import JudgeStage, judge_stage
+from rlaif.feedback.mode import Heard, Mode, Pass, Values
+from rlaif.feedback.modes import mode_of
 from rlaif.feedback.pairing import Pairing, pair_up
 from rlaif.feedback.sample import Sample, SampleStage, sample_stage
 from rlaif.records import Judgment, LabelledPair, Pair, Prompt, ResponsePair
@@ -36,8 +38,11 @@ class Models:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Templates:
+    """`mode` is what a judge reads in a mode that has a template of its own; else it reads `judge`."""
+
     judge: Template
     critique: Template
+    mode: Template | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,9 +59,11 @@ class Road:
         asked = zip(self.settings.policies, self.models.policies, strict=True)
         return [sample_stage(prompts, policy, model.identity) for policy, model in asked]
 
-    def judging(self, pairs: Sequence[ResponsePair]) -> JudgeStage:
-        identity, template = self.models.judge.identity, self.templates.judge
-        return judge_stage(pairs, self.constitution, self.settings.judge, template=template, identity=identity)
+    @cached_property
+    def mode(self) -> Mode:
+        """How the judge judges."""
+        template = self.templates.mode or self.templates.judge
+        return mode_of(self.settings.judge, self.constitution, template, self.models.judge.identity)
 
     def critiquing(self, pairs: Sequence[Pair]) -> CritiqueStage:
         """What is asked about the dataset's pairs: nothing where the settings want no critiques."""
@@ -64,9 +71,12 @@ class Road:
         identity, template = self.models.judge.identity, self.templates.critique
         return critique_stage(asked, self.constitution, self.settings.judge, template=template, identity=identity)
 
-    def label(self, pair: ResponsePair, judgments: Sequence[Judgment]) -> LabelledPair:
-        floor = self.settings.pairs.probability_floor
-        return label_pair(pair, judgments, self.constitution, probability_floor=floor)
+    def label(self, pair: ResponsePair, heard: Heard) -> LabelledPair:
+        """A pair's label: what the judge said in its mode, and what checks compute."""
+        settings, floor = self.settings.label, self.settings.pairs.probability_floor
+        judged = self.mode.verdicts(pair, heard, settings)
+        verdicts = in_order([*judged, *check_verdicts(pair, self.constitution)], self.constitution)
+        return label_verdicts(pair, verdicts, probability_floor=floor, settings=settings)
 
     def choose(self, labelled: Sequence[LabelledPair]) -> Choice:
         return choose_pairs(labelled, self.settings.pairs, judge=self.settings.judge.model)
@@ -77,6 +87,7 @@ class Block:
 
     def __init__(self, road: Road, prompts: Sequence[Prompt], known: Known) -> None:
         self.road, self.prompts, self.known = road, prompts, known
+        self._passes: list[Pass] = []
 
     @cached_property
     def sampling(self) -> list[SampleStage]:
@@ -95,18 +106,31 @@ class Block:
     def pairing(self) -> Pairing:
         return pair_up(self.samples)
 
-    @cached_property
-    def judging(self) -> JudgeStage:
-        return self.road.judging(self.pairing.pairs)
+    def judging(self, number: int) -> Pass:
+        """A pass of the judge's mode. It may be read once the passes before it have answers."""
+        while len(self._passes) <= number:
+            earlier = [self.answers(n) for n in range(len(self._passes))]
+            self._passes.append(self.road.mode.plan_pass(self.pairing.pairs, earlier))
+        return self._passes[number]
+
+    def answers(self, number: int) -> Values:
+        """What is known of a pass."""
+        return look_up(self.judging(number).asking, self.known).values
 
     @cached_property
-    def judgments(self) -> dict[str, list[Judgment]]:
-        """By pair."""
-        return self.judging.judgments(look_up(self.judging.asking, self.known).values)
+    def heard(self) -> Heard:
+        """What the judge said about the pairs."""
+        numbers = range(len(self.road.mode.stages))
+        return self.road.mode.hear([self.judging(n) for n in numbers], [self.answers(n) for n in numbers])
+
+    @property
+    def judgments(self) -> Mapping[str, list[Judgment]]:
+        """By pair; none in a mode that does not compare."""
+        return self.heard.judgments
 
     @cached_property
     def labelled(self) -> tuple[LabelledPair, ...]:
-        return tuple(self.road.label(pair, self.judgments.get(pair.id, ())) for pair in self.pairing.pairs)
+        return tuple(self.road.label(pair, self.heard) for pair in self.pairing.pairs)
 
     @cached_property
     def choice(self) -> Choice:
@@ -127,7 +151,7 @@ class Block:
     def askings(self) -> Iterator[Asking]:
         """Everything that is asked about these prompts."""
         yield from (stage.asking for stage in self.sampling)
-        yield self.judging.asking
+        yield from (self.judging(number).asking for number in range(len(self.road.mode.stages)))
         yield self.critiquing.asking
 
 
@@ -153,4 +177,5 @@ class Blocks(Generic[B]):
 def prompts_per_block(road: Road) -> int:
     samples = sum(policy.samples for policy in road.settings.policies)
     judgments = samples * (samples - 1) * len(road.constitution.enabled)  # both orders of every pair
+    judgments *= road.settings.judge.reasonings if road.settings.judge.mode == "reasoned" else 1
     return max(1, BLOCK_JUDGMENTS // max(judgments, samples))

@@ -32,6 +32,7 @@ from rlaif.feedback.ask import Model, Session, Value
 from rlaif.feedback.budget import Budget
 from rlaif.feedback.counts import StageCount
 from rlaif.feedback.generate import ask_models
+from rlaif.feedback.judge import refuse_other_modes
 from rlaif.feedback.plan import plan_feedback
 from rlaif.feedback.plan_record import Plan
 from rlaif.feedback.previous import latest_run, read_previous
@@ -42,12 +43,15 @@ from rlaif.feedback.report import Figures, dataset_card, summarise
 from rlaif.feedback.road import Block, Models, Road, Templates
 from rlaif.pair_dataset import DatasetWriter, JsonlWriter, LabelWriter, write_text
 from rlaif.prompt_sets import PromptSet, read_prompts
-from rlaif.settings import EngineSettings, Settings
+from rlaif.settings import EngineSettings, JudgeSettings, Settings
 from rlaif.store import Kind, Store
 from rlaif.store.gc import tests_folder
 from rlaif.store.wanted import WANTED, wanted_writer
 from rlaif.store.writing import told_as_ours
 from rlaif.templates import Template, dump_template, load_template
+
+COMPARED = frozenset({"conversation", "response_a", "response_b", "principle", "question"})
+SCORED = frozenset({"conversation", "response", "principle", "scale", "lowest", "highest"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,13 +71,25 @@ def read_inputs(settings: Settings, base: Path) -> Inputs:
         templates=Templates(
             judge=_comparison_template(settings.judge.template, base, num_choices=2),
             critique=_comparison_template(settings.judge.critique_template, base, num_choices=0),
+            mode=_mode_template(settings.judge, base),
         ),
     )
 
 
+def _mode_template(settings: JudgeSettings, base: Path) -> Template | None:
+    """The template of a mode that has one of its own."""
+    if settings.mode == "reasoned":
+        return _comparison_template(settings.reason_template, base, num_choices=2)
+    if settings.mode == "score":
+        return _checked(load_template(settings.score_template, base=base), SCORED, num_choices=0)
+    return None
+
+
 def _comparison_template(name: str, base: Path, *, num_choices: int) -> Template:
-    template = load_template(name, base=base)
-    needed = {"conversation", "response_a", "response_b", "principle", "question"}
+    return _checked(load_template(name, base=base), COMPARED, num_choices=num_choices)
+
+
+def _checked(template: Template, needed: frozenset[str], *, num_choices: int) -> Template:
     if template.variables != needed or len(template.choices) != num_choices:
         variables = sorted(template.variables)
         raise TemplateError(
@@ -133,7 +149,13 @@ def run(
         blocks = ask_models(road, inputs.prompts.prompts, store=store, progress=progress, budget=budget)
         summary = write_run(folder, progress.track(blocks, "writing"), road, inputs.prompts)
         _announce(store, progress)
-    _check_verdicts(summary, settings, folder)
+    check_verdicts(summary, settings, complete=folder / "run.json")
+    if not summary["pairs"]:
+        raise IncompleteRun(
+            f"no pair entered the dataset ({leading_reasons(summary['left_out'])}).",
+            where=str(folder),
+            do="Sample more or longer answers (policies.samples, sampling.max_tokens), or lower pairs.min_margin.",
+        )
     return summary
 
 
@@ -141,6 +163,7 @@ def test_constitution(
     constitution: Constitution, settings: Settings, *, base: Path, progress: Progress
 ) -> list[Tested]:
     """Put a constitution's own tests to the judge of these settings, through the project's store."""
+    refuse_other_modes(settings.judge, "rlaif constitution test")
     template = _comparison_template(settings.judge.template, base, num_choices=2)
     log_file = base / settings.output / "constitution-test.log"
     judge = _model(settings.judge.model, settings.judge.engine or settings.engine, log_file)
@@ -185,6 +208,7 @@ def write_run(folder: Path, blocks: Iterable[Block], road: Road, prompts: Prompt
         write_text(folder / "constitution.yaml", dump_constitution(constitution))
         write_text(folder / "templates" / "judge.txt", dump_template(road.templates.judge))
         write_text(folder / "templates" / "critique.txt", dump_template(road.templates.critique))
+        write_mode_template(folder / "templates" / "mode.txt", road.templates.mode)
         figures = Figures()
         labels, lines = LabelWriter(folder / "labels.parquet"), JsonlWriter(folder / "pairs.jsonl")
         dataset = DatasetWriter(folder / "dataset")
@@ -209,24 +233,25 @@ def write_run(folder: Path, blocks: Iterable[Block], road: Road, prompts: Prompt
     return summary
 
 
-def _check_verdicts(summary: dict[str, Any], settings: Settings, folder: Path) -> None:
+def write_mode_template(path: Path, template: Template | None) -> None:
+    if template is None:
+        path.unlink(missing_ok=True)  # of an earlier run in another mode
+    else:
+        write_text(path, dump_template(template))
+
+
+def check_verdicts(summary: dict[str, Any], settings: Settings, *, complete: Path) -> None:
     """A run that asked and got too little in return must not look like a success to a script."""
     judged = StageCount(**summary["stages"]["judge"])
     if judged.no_verdict_share > settings.max_no_verdict_share:
         raise IncompleteRun(
             f"{judged.no_verdict_share:.1%} of {judged.planned} judgments have no verdict; allowed are"
-            f" {settings.max_no_verdict_share:.1%} ({_leading_reasons(judged.reasons)}).",
-            where=str(folder),
-            do="The files are written. Look at the reasons in run.json, or raise max_no_verdict_share.",
-        )
-    if not summary["pairs"]:
-        raise IncompleteRun(
-            f"no pair entered the dataset ({_leading_reasons(summary['left_out'])}).",
-            where=str(folder),
-            do="Sample more or longer answers (policies.samples, sampling.max_tokens), or lower pairs.min_margin.",
+            f" {settings.max_no_verdict_share:.1%} ({leading_reasons(judged.reasons)}).",
+            where=str(complete.parent),
+            do=f"The files are written. Look at the reasons in {complete.name}, or raise max_no_verdict_share.",
         )
 
 
-def _leading_reasons(reasons: dict[str, int]) -> str:
+def leading_reasons(reasons: dict[str, int]) -> str:
     leading: Sequence[tuple[str, int]] = sorted(reasons.items(), key=lambda item: -item[1])[:3]
-    return "; ".join(f"{count} × {reason}" for reason, count in leading)
+    return "; ".join(f"{count} × {reason}" for reason, count in leading) or "there was none"

@@ -24,6 +24,7 @@ from rlaif.errors import IncompleteRun, InputError
 from rlaif.feedback.ask import Model, Session
 from rlaif.feedback.budget import Budget
 from rlaif.feedback.difference import compare_labels, renames
+from rlaif.feedback.judge import refuse_other_modes
 from rlaif.feedback.pairing import pair_up
 from rlaif.feedback.progress import Progress
 from rlaif.feedback.run import models_of, read_inputs
@@ -61,6 +62,7 @@ def watch(settings: Settings, *, base: Path, num_prompts: int, progress: Progres
 
     Raises what `rlaif generate` would where the start cannot be judged; later mistakes in the documents are rounds.
     """
+    refuse_other_modes(settings.judge, "rlaif watch")
     prompts = read_inputs(settings, base).prompts.prompts  # all of it is checked before a model is loaded
     models = models_of(settings, base / settings.output / LOG)
     with Store(settings.store_place(base), will_append=True) as store:

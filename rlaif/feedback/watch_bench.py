@@ -70,7 +70,15 @@ class Bench:
         )
         floor = self.settings.pairs.probability_floor
         labels = tuple(
-            label_row(label_pair(pair, judgments.get(pair.id, ()), subject.constitution, probability_floor=floor))
+            label_row(
+                label_pair(
+                    pair,
+                    judgments.get(pair.id, ()),
+                    subject.constitution,
+                    probability_floor=floor,
+                    settings=self.settings.label,
+                )
+            )
             for pair in self.pairs
         )
         return Standing(

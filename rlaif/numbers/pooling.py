@@ -50,3 +50,22 @@ def pooled(probabilities: Sequence[float], weights: Sequence[float], floor: floa
     shares = [w * log_odds(p, floor) / total for p, w in zip(probabilities, weights, strict=True)]
     pool = math.fsum(shares)
     return 0.5 if abs(pool) < _NO_LEAN else sigmoid(pool), shares
+
+
+def majority(probabilities: Sequence[float], weights: Sequence[float]) -> tuple[float, list[float]]:
+    """1 where more weight is on the first side than on the second, 0 where on the second, 0.5 where on both alike.
+
+    Each principle has one vote, however sure it is: its side times its weight over all weights. The votes are the
+    shares, and add up to the margin of the majority, in [-1, 1]. Raises ValueError as `pooled` does.
+    """
+    total = math.fsum(weights)
+    if not probabilities or len(probabilities) != len(weights) or total <= 0:
+        raise ValueError(f"cannot count {len(probabilities)} votes with weights {list(weights)}")
+    votes = [w * side(p) / total for p, w in zip(probabilities, weights, strict=True)]
+    margin = math.fsum(votes)
+    return (0.5 if abs(margin) < _NO_LEAN else float(margin > 0)), votes
+
+
+def side(probability: float) -> int:
+    """1, -1, or 0 for exactly 0.5."""
+    return (probability > 0.5) - (probability < 0.5)

@@ -17,7 +17,7 @@ def write(root, said, name, count):
         out = os.open(said, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
         for n in range(count):
             store.append("judgments", digest([name, n]), {"logprob_a": -float(n), "name": name})
-            os.write(out, f"{name} {n}\n".encode())
+            os.write(out, f"\n{name} {n} .\n".encode())  # a line of its own, whatever the last writer left unfinished
 
 
 def seal(root):

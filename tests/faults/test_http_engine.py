@@ -89,7 +89,7 @@ def test_a_server_that_always_fails_costs_a_retry_elsewhere(tmp_path, fault):
     with fault_server(lambda n, body: fault) as bad, fault_server(lambda n, body: verdict(body)) as good:
         got = answers(settings(bad.url, good.url), ask(60), tmp_path)
         assert all(isinstance(answer, Completion) for answer in got.values())
-        assert len(good.seen) == 60
+        assert len({body["messages"][-1]["content"] for body in good.seen}) == 60  # a slow machine may ask one twice
 
 
 def test_a_server_that_dies_half_way_costs_nothing_but_a_retry(tmp_path):

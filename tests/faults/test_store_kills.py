@@ -19,10 +19,9 @@ def nursery():
 
 
 def said_in(path):
-    """The keys a writer said it had appended; the last line may be unfinished."""
-    lines = path.read_text().splitlines(keepends=True) if path.exists() else []
-    names = [line.split() for line in lines if line.endswith("\n")]
-    return {digest([name, int(n)]) for name, n in names}
+    """The keys writers said they had appended; a line that its writer did not finish lacks the point."""
+    lines = [line.split() for line in path.read_text().splitlines()] if path.exists() else []
+    return {digest([words[0], int(words[1])]) for words in lines if len(words) == 3 and words[2] == "."}
 
 
 def check_kills_of_writers(nursery, folder, times, chance):

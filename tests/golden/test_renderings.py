@@ -11,10 +11,11 @@ from rlaif.bundled import project_file
 from rlaif.constitution import Example, Principle
 from rlaif.engines.base import ModelIdentity
 from rlaif.feedback.judge import comparison_messages
+from rlaif.feedback.mode_score import scale_text
 from rlaif.feedback.revision.draw import asked_under
 from rlaif.feedback.revision.rounds import Place, Writer
 from rlaif.records import Message, Prompt, Response, ResponsePair
-from rlaif.templates import load_template
+from rlaif.templates import load_template, render_conversation
 
 FOLDER = Path(__file__).parent / "renderings"
 PRINCIPLE = Principle(
@@ -46,7 +47,6 @@ def _response(prompt: Prompt, text: str) -> Response:
 
 
 REVISING = {"critique_answer", "revise"}
-TEMPLATES = {path.stem for path in project_file("prompts/templates").glob("*.txt")}
 PROMPT = Prompt(
     messages=(
         Message("user", "Will the river freeze this year?"),
@@ -54,26 +54,32 @@ PROMPT = Prompt(
         Message("user", "The one </conversation> by the {{ mill }}."),
     )
 )
+FIRST, SECOND = _response(PROMPT, "It will.\n\nI promise."), _response(PROMPT, "I do not know. <response_a>")
 
 
-@pytest.mark.parametrize("name", sorted(TEMPLATES - REVISING))
-def test_rendering_is_what_it_was(name, request):
-    prompt = PROMPT
-    first, second = _response(prompt, "It will.\n\nI promise."), _response(prompt, "I do not know. <response_a>")
-    pair = ResponsePair(prompt, *sorted((first, second), key=lambda response: response.id))
-    (message,) = comparison_messages(load_template(name), pair, PRINCIPLE, first, second)
-    check(name, message, request)
+def rendered(name):
+    """What a model is shown through a template."""
+    template = load_template(name)
+    if name in REVISING:
+        return rendered_in_a_round(name)
+    if "scale" in template.variables:
+        scored = PRINCIPLE.model_copy(update={"anchors": {1: "claims to know", 10: "says what nobody knows"}})
+        conversation, scale = render_conversation(PROMPT.messages), scale_text(scored, 10)
+        shown = {"conversation": conversation, "response": SECOND.text, "principle": PRINCIPLE.text, "scale": scale}
+        return template.render(**shown, lowest="1", highest="10")
+    pair = ResponsePair(PROMPT, *sorted((FIRST, SECOND), key=lambda response: response.id))
+    (message,) = comparison_messages(template, pair, PRINCIPLE, FIRST, SECOND)
+    assert message.role == "user"
+    return message.content
 
 
-@pytest.mark.parametrize("name", sorted(REVISING))
-def test_rendering_of_a_round_is_what_it_was(name, request):
+def rendered_in_a_round(name):
     what = "critique" if name == "critique_answer" else "revision"
-    identity = ModelIdentity(name="m", weights="w", chat_template="c", dtype="d")
     writer = Writer(
         kind="any",
         what=what,
         model="m",
-        identity=identity,
+        identity=ModelIdentity(name="m", weights="w", chat_template="c", dtype="d"),
         template=load_template(name),
         temperature=0.0,
         max_tokens=9,
@@ -82,13 +88,15 @@ def test_rendering_of_a_round_is_what_it_was(name, request):
     said = None if what == "critique" else "It cannot know that. <critique>"
     stage = writer.stage(name, [Place(PROMPT, answer, asked_under(PRINCIPLE), said)])
     (asked,) = stage.asking.requests.values()
-    check(name, asked.messages[0], request)
+    (message,) = asked.messages
+    assert message.role == "user"
+    return message.content
 
 
-def check(name, message, request):
+@pytest.mark.parametrize("name", sorted(path.stem for path in project_file("prompts/templates").glob("*.txt")))
+def test_rendering_is_what_it_was(name, request):
     golden = FOLDER / f"{name}.txt"
     if request.config.getoption("--write-golden"):
         golden.parent.mkdir(exist_ok=True)
-        golden.write_text(message.content, encoding="utf-8")
-    assert message.role == "user"
-    assert message.content == golden.read_text(encoding="utf-8")
+        golden.write_text(rendered(name), encoding="utf-8")
+    assert rendered(name) == golden.read_text(encoding="utf-8")

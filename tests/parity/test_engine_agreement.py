@@ -24,7 +24,6 @@ from rlaif.engines import open_engine
 from rlaif.engines.base import Completion, Failure, Request, Sampling
 from rlaif.engines.order import prefix_order
 from rlaif.engines.vllm_server import VllmServer
-from rlaif.errors import EngineCrashed
 from rlaif.records import Message
 from rlaif.settings import EngineSettings
 
@@ -237,14 +236,11 @@ def test_the_child_ends_when_its_parent_is_killed(logs):
     pytest.fail("the child outlived its parent")
 
 
-def test_a_killed_child_is_an_error_with_its_log_and_what_it_had_answered_is_given(vllm, offline, logs):
-    stream = vllm.complete(chat(f"n{n}", f"hello {n} " * random.Random(n).randint(1, 50)) for n in range(10**9))
-    got = [next(stream).request_id for _ in range(500)]
+def test_a_killed_child_is_started_again_and_every_request_is_answered_once(vllm):
+    requests = [chat(f"n{n}", f"hello {n} " * random.Random(n).randint(1, 50)) for n in range(900)]
+    stream = vllm.complete(requests)
+    got = [next(stream).request_id for _ in range(300)]
     os.kill(vllm.pid, signal.SIGKILL)
-    with pytest.raises(EngineCrashed) as caught:
-        got.extend(answer.request_id for answer in stream)  # what was on its way still comes
-    assert len(set(got)) == len(got) >= 500
-    assert str(logs / "float32.txt") in str(caught.value)
-    assert "signal 9" in str(caught.value)
-    with pytest.raises(EngineCrashed):
-        next(vllm.complete([chat("after", "hello")]))
+    got.extend(answer.request_id for answer in stream)  # what was on its way still comes; the rest is asked again
+    assert sorted(got) == sorted(request.id for request in requests)
+    assert vllm.num_restarts == 1

@@ -13,11 +13,13 @@ from rlaif.engines.base import ModelIdentity
 from rlaif.feedback import keys
 from rlaif.feedback.critique import critique_stage
 from rlaif.feedback.judge import judge_stage
+from rlaif.feedback.mode_reasoned import ReasonedMode
+from rlaif.feedback.mode_score import ScoreMode
 from rlaif.feedback.sample import sample_stage
 from rlaif.identity import digest
 from rlaif.records import Message, Pair, Prompt, Response, ResponsePair
 from rlaif.settings import EngineSettings, JudgeSettings, PolicySettings, SamplingSettings
-from rlaif.templates import Template
+from rlaif.templates import Template, load_template
 
 IDENTITY = ModelIdentity(name="model", weights="w", chat_template="c", dtype="bfloat16")
 MESSAGE = Message("user", "Why?")
@@ -80,6 +82,39 @@ def critique_keys(prompt=PROMPT, answer=ANSWER, principle=PRINCIPLE, judge=JUDGE
     constitution = Constitution(name="test", principles=(principle,))
     return set(critique_stage([chosen], constitution, judge, template=template, identity=identity).asking.requests)
 
+
+def pass_keys(mode, prompt=PROMPT, answer=ANSWER, principle=PRINCIPLE, judge=JUDGE, identity=IDENTITY):
+    """The keys of a mode's first pass, under its shipped template."""
+    constitution = Constitution(name="test", principles=(principle,))
+    asked = mode(constitution, judge, load_template(TEMPLATES[mode]), identity)
+    return set(asked.plan_pass([pair_of(prompt, answer)], ()).asking.requests)
+
+
+TEMPLATES = {ReasonedMode: "reason", ScoreMode: "score"}
+
+
+def reason_keys(**more):
+    return pass_keys(ReasonedMode, **more)
+
+
+def score_keys(**more):
+    return pass_keys(ScoreMode, **more)
+
+
+OTHER_MODES = {
+    "mode": "reasoned",  # it decides what is asked
+    "reason_template": "renamed",
+    "score_template": "renamed",
+    "reasonings": None,  # more reasonings are more keys; test_modes
+    "principles_per_pair": 3,
+}
+OWN_OF_REASONS = {"reasoning_max_tokens": 9, "reasoning_temperature": 0.5}
+OWN_OF_SCORES = {"score_levels": 5}
+HOW_IT_RUNS = {
+    "engine": EngineSettings(kind="scripted"),
+    "price_per_million_prompt_tokens": 1.0,
+    "price_per_million_output_tokens": 1.0,
+}
 
 # For every class: the fields that must change the key, and those that must not, each with another value.
 # What decides whether something is asked at all (tags, enabled, samples) is given values under which it still is.
@@ -153,6 +188,7 @@ CASES = [
             "tests": (TEST,),
             "critique_request": "c",
             "revision_request": "r",
+            "anchors": {1: "long", 10: "short"},  # of scores; below
             "enabled": None,  # decides whether it is judged
             "check": None,  # with one no judge is asked; test_check_verdicts
         },
@@ -175,9 +211,10 @@ CASES = [
             "min_covered": 0.9,
             "critique_template": "renamed",
             "critique_max_tokens": 9,
-            "engine": EngineSettings(kind="scripted"),
-            "price_per_million_prompt_tokens": 1.0,
-            "price_per_million_output_tokens": 1.0,
+            **OTHER_MODES,
+            **OWN_OF_REASONS,
+            **OWN_OF_SCORES,
+            **HOW_IT_RUNS,
         },
     ),
     (
@@ -190,10 +227,65 @@ CASES = [
             "template": "renamed",
             "min_covered": 0.9,
             "critique_template": "renamed",
-            "engine": EngineSettings(kind="scripted"),
-            "price_per_million_prompt_tokens": 1.0,
-            "price_per_million_output_tokens": 1.0,
+            **OTHER_MODES,
+            **OWN_OF_REASONS,
+            **OWN_OF_SCORES,
+            **HOW_IT_RUNS,
         },
+    ),
+    (
+        reason_keys,
+        "judge",
+        JUDGE,
+        OWN_OF_REASONS,
+        {
+            "model": "renamed",
+            "template": "renamed",
+            "min_covered": 0.9,
+            "critique_template": "renamed",
+            "critique_max_tokens": 9,
+            **OTHER_MODES,
+            **OWN_OF_SCORES,
+            **HOW_IT_RUNS,
+        },
+    ),
+    (
+        score_keys,
+        "judge",
+        JUDGE,
+        OWN_OF_SCORES,
+        {
+            "model": "renamed",
+            "template": "renamed",
+            "min_covered": 0.9,
+            "critique_template": "renamed",
+            "critique_max_tokens": 9,
+            **OTHER_MODES,
+            **OWN_OF_REASONS,
+            **HOW_IT_RUNS,
+        },
+    ),
+    (
+        score_keys,
+        "principle",
+        PRINCIPLE,
+        {"text": "Be short.", "anchors": {1: "long", 10: "short"}},
+        {
+            "question": "Which is shorter?",  # it asks for one of two
+            "examples": (),  # so do these
+            "id": "renamed",
+            "weight": 3.0,
+            "tags": frozenset(),
+            "tests": (TEST,),
+            "critique_request": "c",
+            "revision_request": "r",
+            "enabled": None,
+            "check": None,
+        },
+    ),
+    *(
+        (keys, "identity", IDENTITY, {"weights": "v", "chat_template": "d", "dtype": "float32"}, {"name": "renamed"})
+        for keys in (reason_keys, score_keys)
     ),
 ]
 

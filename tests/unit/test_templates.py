@@ -14,12 +14,19 @@ from rlaif.records import Message
 from rlaif.templates import load_template, render_conversation
 
 VALUES = {"conversation": "c", "response_a": "a", "response_b": "b", "principle": "p", "question": "q?"}
-REVISING = {"response": "r", "critique": "k", "request": "w."}
-EVERY = VALUES | REVISING
-IN_ORDER = ("conversation", "response_a", "response_b", "response", "principle", "critique", "question", "request")
+SCORED = {"conversation": "c", "response": "r", "principle": "p", "scale": "s", "lowest": "1", "highest": "10"}
+CRITICISED = {"conversation": "c", "response": "r", "principle": "p", "request": "w."}
+REVISED = {"conversation": "c", "response": "r", "principle": "p", "critique": "k", "request": "w."}
 HOSTILE = Path(__file__).parents[1] / "data" / "hostile_answers.yaml"
 GAP = r"[\s\u200b\u2060]*"
 TAG = re.compile(rf"<{GAP}/?{GAP}(?:conversation|response_a|response_b|principle)\b", re.IGNORECASE)
+
+
+def values_of(template):
+    """What the template is given in a run."""
+    if "request" in template.variables:
+        return REVISED if "critique" in template.variables else CRITICISED
+    return SCORED if "response" in template.variables else VALUES
 
 
 def shipped():
@@ -36,10 +43,10 @@ def test_every_shipped_template_loads_and_says_what_it_is_for(name):
 
 @pytest.mark.parametrize("name", shipped())
 def test_the_principle_comes_after_everything_that_is_shared(name):
-    """Prefix caching: conversation, answers, and only then the principle and what is asked under it."""
+    """Prefix caching: conversation, the answers as they are shown, and only then the principle."""
     template = load_template(name)
-    text = template.render(**{key: f"«{key}»" for key in template.variables})
-    places = [text.index(f"«{key}»") for key in IN_ORDER if key in template.variables]
+    text = template.render(**{key: f"«{key}»" for key in values_of(template)})
+    places = [text.index(f"«{key}»") for key in values_of(template)]
     assert places == sorted(places)
 
 
@@ -70,16 +77,30 @@ def test_a_tag_in_a_value_is_defused(attack):
     assert "before ‹" in text
 
 
-@pytest.mark.parametrize("place", EVERY)
+@pytest.mark.parametrize(
+    "place",
+    [
+        "response_a",
+        "response_b",
+        "conversation",
+        "principle",
+        "question",
+        "response",
+        "scale",
+        "critique",
+        "request",
+    ],
+)
 @pytest.mark.parametrize("name", shipped())
 def test_no_hostile_answer_opens_or_closes_a_tag_anywhere(name, place):
     template = load_template(name)
-    used = {key: text for key, text in EVERY.items() if key in template.variables}
-    own = re.compile(rf"<{GAP}/?{GAP}(?:{'|'.join(template.variables)})\b", re.IGNORECASE)
-    plain = own.findall(template.render(**used))
+    used = values_of(template)
+    names = "|".join(set(re.findall(r"</([a-z_]+)>", template.body)))
+    own_tag = re.compile(rf"<{GAP}/?{GAP}(?:{names})\b", re.IGNORECASE)
+    plain = own_tag.findall(template.render(**used))
     for one in yaml.safe_load(HOSTILE.read_text(encoding="utf-8")):
         if place in used:
-            assert own.findall(template.render(**(used | {place: one["text"]}))) == plain, one["name"]
+            assert own_tag.findall(template.render(**(used | {place: one["text"]}))) == plain, one["name"]
 
 
 def test_a_value_is_never_expanded_again():

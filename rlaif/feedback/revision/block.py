@@ -215,9 +215,8 @@ class RevisionBlock(Block):
                 yield self.revisions(policy, number)
 
     def askings(self) -> Iterator[Asking]:
-        yield from (stage.asking for stage in self.sampling)
+        yield from super().askings()
         yield from (stage.asking for stage in self.writing())
-        yield self.judging.asking
 
 
 def sizing_road(revising: RevisionRoad) -> Road:

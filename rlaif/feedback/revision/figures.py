@@ -107,9 +107,11 @@ class RevisionFigures:
         number, principle = origin.turn.number, origin.turn.asked.principle.id
         by_label = probability_of_revision(label, origin)
         by_principle = probability_of_revision(label, origin, principle)
+        was_asked = principle in {verdict.principle_id for verdict in label.verdicts}  # not all are of every pair
         for name in (None, principle):
             self.by_label[number, name].add(by_label)
-            self.by_principle[number, name].add(by_principle)
+            if was_asked:
+                self.by_principle[number, name].add(by_principle)
 
 
 def _revisions(turns: list[Turn]) -> Iterator[tuple[Outcome, str]]:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from rlaif.engines.counting import PromptCounter
-from rlaif.feedback.ask import Asking, Known, Model, Value, look_up
+from rlaif.feedback.ask import Asking, Known, Lookup, Model, Value, look_up
 from rlaif.feedback.cost import Output, Prices, Rates
 from rlaif.feedback.plan_record import Missing, Plan, StageName, Step
 from rlaif.feedback.plan_tally import StageTally
@@ -33,6 +33,7 @@ class PlanRevisionBlock(RevisionBlock):
         super().__init__(revising, prompts, known)
         self._limits = limits
         self._made_up: set[str] = set()
+        self._judge_lookups: dict[int, Lookup] = {}
 
     def values(self, asking: Asking) -> Mapping[str, Value]:
         """What is known, and stand-ins for what is not."""
@@ -63,12 +64,25 @@ class PlanRevisionBlock(RevisionBlock):
             why = f"round {number}: rests on texts that are not there yet" if waits else why
             yield Missing(key=key, prompt_id=place.prompt.id, why=why, is_estimated=waits)
 
-    def missing_judgments(self) -> Iterator[Missing]:
-        for key in look_up(self.judging.asking, self.known).missing:
-            pair = self.judging.places[key][0]
-            waits = self.is_made_up(pair.x.text, pair.y.text)
+    def judge_lookup(self, number: int) -> Lookup:
+        if number not in self._judge_lookups:
+            self._judge_lookups[number] = look_up(self.judging(number).asking, self.known)
+        return self._judge_lookups[number]
+
+    def answers(self, number: int) -> Mapping[str, Value]:
+        """What is known of a pass of the judge's; what later passes rest on is stood in for where it is missing."""
+        lookup, mode = self.judge_lookup(number), self.road.mode
+        is_last = number == len(mode.stages) - 1
+        return lookup.values if is_last else {**lookup.values, **{key: mode.stand_in(key) for key in lookup.missing}}
+
+    def missing_judgments(self, number: int) -> Iterator[Missing]:
+        asked = self.judging(number)
+        for key in self.judge_lookup(number).missing:
+            about, before = asked.about(key), asked.rests_on.get(key)
+            waits = self.is_made_up(*(one.text for one in about.responses))
             why = "revisions that are not there yet" if waits else "revisions not judged yet"
-            yield Missing(key=key, prompt_id=pair.prompt.id, why=why, is_estimated=waits)
+            waits = waits or (before is not None and before not in self.judge_lookup(number - 1).values)
+            yield Missing(key=key, prompt_id=about.prompt.id, why=why, is_estimated=waits)
 
 
 @dataclass
@@ -138,7 +152,7 @@ class _Walk:
         self.tallies = self._tallies()
 
     def _tallies(self) -> dict[tuple[StageName, int, int], _Tally]:
-        """By stage, policy and round."""
+        """By stage, policy and round; those of the judge by stage and pass."""
         road, own = self.revising.road, self.revising.settings
         tallies: dict[tuple[StageName, int, int], _Tally] = {}
         for policy, (settings, model) in enumerate(zip(road.settings.policies, road.models.policies, strict=True)):
@@ -147,7 +161,10 @@ class _Walk:
             for number in range(1, own.rounds + 1):
                 tallies["critique", policy, number] = self._tally("critique", writer, priced, own.critique_max_tokens)
                 tallies["revise", policy, number] = self._tally("revise", writer, priced, own.revision_max_tokens)
-        tallies["judge", 0, 0] = self._tally("judge", road.models.judge, road.settings.judge, 1, is_verdict=True)
+        judge, last = road.settings.judge, len(road.mode.stages) - 1
+        for number, stage in enumerate(road.mode.stages):
+            limit = judge.reasoning_max_tokens
+            tallies[stage, 0, number] = self._tally(stage, road.models.judge, judge, limit, is_verdict=number == last)
         return tallies
 
     def _tally(
@@ -182,10 +199,11 @@ class _Walk:
     def add(self, block: PlanRevisionBlock) -> None:
         for (stage, policy, number), tally in self.tallies.items():
             if stage == "sample":
-                tally.add(block.sampling[policy].asking, self.known, list(block.missing_samples(policy)))
-            elif stage == "judge":
-                tally.add(block.judging.asking, self.known, list(block.missing_judgments()))
-            else:
+                asking, missing = block.sampling[policy].asking, block.missing_samples(policy)
+            elif stage in ("critique", "revise"):
                 half = block.critiques if stage == "critique" else block.revisions
                 writing = half(policy, number)
-                tally.add(writing.asking, self.known, list(block.missing_writing(writing, number)))
+                asking, missing = writing.asking, block.missing_writing(writing, number)
+            else:
+                asking, missing = block.judging(number).asking, block.missing_judgments(number)
+            tally.add(asking, self.known, list(missing))

@@ -48,5 +48,6 @@ def ask_revisions(
             for policy in range(len(policies)):
                 write(policy, session)
     with Session(revising.road.models.judge, budget) as session:
-        ask((block.judging.asking for block in blocks), session=session)
+        for number in range(len(revising.road.mode.stages)):
+            ask((block.judging(number).asking for block in blocks), session=session)
     return blocks

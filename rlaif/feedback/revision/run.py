@@ -13,7 +13,7 @@ outputs/runs/<name>-revisions/
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,6 @@ from rlaif.documents import write_yaml
 from rlaif.errors import ConstitutionError, IncompleteRun, TemplateError
 from rlaif.feedback.ask import Model
 from rlaif.feedback.budget import Budget
-from rlaif.feedback.counts import StageCount
 from rlaif.feedback.plan_record import Plan
 from rlaif.feedback.progress import Progress
 from rlaif.feedback.rates import read_rates
@@ -41,7 +40,15 @@ from rlaif.feedback.revision.rows import (
     round_rows,
 )
 from rlaif.feedback.road import Road
-from rlaif.feedback.run import Inputs, Nothing, models_of, read_inputs
+from rlaif.feedback.run import (
+    Inputs,
+    Nothing,
+    check_verdicts,
+    leading_reasons,
+    models_of,
+    read_inputs,
+    write_mode_template,
+)
 from rlaif.pair_dataset import DatasetWriter, JsonlWriter, LabelWriter, TableWriter, write_text
 from rlaif.prompt_sets import PromptSet
 from rlaif.settings import PolicySettings, Settings
@@ -151,7 +158,13 @@ def run(
         summary = write_revisions(folder, progress.track(blocks, "writing"), revising, settings, inputs.main.prompts)
         for damage in store.damage:
             progress.note(f"unreadable result, asked again: {damage}")
-    _check(summary, settings, folder)
+    check_verdicts(summary, settings, complete=folder / COMPLETE)
+    if not summary["examples"]:
+        raise IncompleteRun(
+            f"no example to fine-tune on ({leading_reasons(summary['left_out'])}).",
+            where=str(folder),
+            do=f"The files are written; rounds.parquet and {COMPLETE} say how each round ended.",
+        )
     return summary
 
 
@@ -185,8 +198,14 @@ def _write_inputs(folder: Path, revising: RevisionRoad, settings: Settings) -> N
     write_text(folder / "settings.yaml", write_yaml(settings.model_dump(mode="json")))
     write_text(folder / "constitution.yaml", dump_constitution(revising.road.constitution))
     own, below = revising.templates, revising.road.templates
-    for name, template in (("judge", below.judge), ("critique_answer", own.critique), ("revise", own.revise)):
+    for name, template in (
+        ("judge", below.judge),
+        ("critique", below.critique),
+        ("critique_answer", own.critique),
+        ("revise", own.revise),
+    ):
         write_text(folder / "templates" / f"{name}.txt", dump_template(template))
+    write_mode_template(folder / "templates" / "mode.txt", below.mode)
 
 
 class _Files:
@@ -215,26 +234,3 @@ class _Files:
         for (dataset, lines), card in ((self._examples, examples_card), (self._pairs, pairs_card)):
             lines.finish()
             dataset.finish(card(summary, settings))
-
-
-def _check(summary: dict[str, Any], settings: Settings, folder: Path) -> None:
-    """A run that asked and got too little in return must not look like a success to a script."""
-    judged = StageCount(**summary["stages"]["judge"])
-    if judged.no_verdict_share > settings.max_no_verdict_share:
-        raise IncompleteRun(
-            f"{judged.no_verdict_share:.1%} of {judged.planned} judgments have no verdict; allowed are"
-            f" {settings.max_no_verdict_share:.1%}.",
-            where=str(folder),
-            do=f"The files are written. Look at the reasons in {COMPLETE}, or raise max_no_verdict_share.",
-        )
-    if not summary["examples"]:
-        raise IncompleteRun(
-            f"no answer was revised ({_leading(summary['left_out'])}).",
-            where=str(folder),
-            do=f"The files are written; rounds.parquet and {COMPLETE} say how each round ended.",
-        )
-
-
-def _leading(reasons: dict[str, int]) -> str:
-    leading: Sequence[tuple[str, int]] = sorted(reasons.items(), key=lambda item: -item[1])[:3]
-    return "; ".join(f"{count} × {reason}" for reason, count in leading) or "there was none"

@@ -3,7 +3,6 @@
 A checkpoint holds weights, optimizer and step. Batches are functions of the step, so nothing else is state.
 """
 
-import ctypes
 import sys
 import time
 from collections import defaultdict
@@ -13,6 +12,8 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+
+from rlaif.train.memory import keep_memory
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,14 +29,6 @@ class Job:
     evaluate_every: int = 400
     print_every: int = 50
     save_every: int = 200
-
-
-def keep_memory() -> None:
-    """Tell glibc to keep large buffers: giving them back after every step costs more than the arithmetic."""
-    if sys.platform == "linux":
-        libc = ctypes.CDLL(None)
-        for option, value in ((-4, 0), (-1, 2**31 - 1), (-2, 64 << 20)):  # no mmap, no trim, large steps
-            libc.mallopt(option, value)
 
 
 def train(job: Job, model: nn.Module) -> None:

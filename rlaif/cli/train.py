@@ -1,0 +1,132 @@
+"""`rlaif train sft | reward | dpo`: a model from preference data, whoever labelled them."""
+
+import json
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from rlaif.cli.project import SetOption
+
+if TYPE_CHECKING:  # loaded inside the command, so that `rlaif --help` stays fast
+    from rlaif.documents import Document
+    from rlaif.train.examples import DataCard
+    from rlaif.train.run import Method
+
+app = typer.Typer(no_args_is_help=True, help="Train on preference data: SFT, reward model, DPO and its relatives.")
+
+ConfigOption = Annotated[Path | None, typer.Option("--config", "-c", help="The settings file; flags override it.")]
+ModelOption = Annotated[str | None, typer.Option("--model", "-m", help="A folder, a hub name or tiny-policy.")]
+DataOption = Annotated[
+    list[str] | None, typer.Option("--data", "-d", help="A .jsonl or .parquet file, a dataset's folder or name.")
+]
+OutputOption = Annotated[str | None, typer.Option("--output", "-o", help="Folder for the trained model.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the data card and the figures as JSON.")]
+_EPILOG = (
+    "Example:  rlaif train {0} --model tiny-policy --data outputs/runs/quickstart/dataset --output outputs/models/{0}"
+    "  ·  the same command continues a training that was interrupted"
+)
+
+
+@app.command(epilog=_EPILOG.format("sft"))
+def sft(
+    config: ConfigOption = None,
+    model: ModelOption = None,
+    data: DataOption = None,
+    output: OutputOption = None,
+    sets: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Supervised fine-tuning: imitate completions, or the chosen answers of preference data."""
+    _train("sft", config, model, data, output, sets, as_json)
+
+
+@app.command(epilog=_EPILOG.format("reward"))
+def reward(
+    config: ConfigOption = None,
+    model: ModelOption = None,
+    data: DataOption = None,
+    output: OutputOption = None,
+    sets: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """A Bradley-Terry reward model; transformers loads it for sequence classification with one label."""
+    _train("reward", config, model, data, output, sets, as_json)
+
+
+@app.command(epilog=_EPILOG.format("dpo"))
+def dpo(
+    config: ConfigOption = None,
+    model: ModelOption = None,
+    data: DataOption = None,
+    output: OutputOption = None,
+    sets: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """DPO, or another loss of its family (--set loss=ipo); the reference is the model as it is at the start."""
+    _train("dpo", config, model, data, output, sets, as_json)
+
+
+def _train(
+    method: "Method",
+    config: Path | None,
+    model: str | None,
+    data: list[str] | None,
+    output: str | None,
+    sets: list[str] | None,
+    as_json: bool,
+) -> None:
+    from rich.console import Console
+
+    from rlaif.cli.train_view import TrainingProgress, card_table, figures_table
+    from rlaif.documents import apply_sets, read_yaml, validate
+    from rlaif.errors import SettingsError
+
+    _check_installed()
+    document = read_yaml(config, SettingsError) if config else _no_file()
+    document = apply_sets(document, [*_as_sets(model, data, output), *(sets or [])])
+    console = Console(stderr=True)
+    from rlaif.train.run import SETTINGS, run_training
+
+    settings = validate(document, SETTINGS[method], SettingsError)
+    base = config.resolve().parent if config else Path.cwd()
+
+    def show(card: "DataCard") -> None:
+        console.print(card_table(card))
+
+    with TrainingProgress(console) as progress:
+        result = run_training(method, settings, base=base, show_card=show, say=progress.say, watch=progress.watch)
+    figures: dict[str, Any] = {**result.report.last, **(result.report.evaluation or {})}
+    if as_json:
+        steps = {"steps": result.report.steps, "resumed_at": result.report.resumed_at}
+        typer.echo(json.dumps({"output": str(result.folder), **steps, "figures": figures, **result.card.as_dict()}))
+        return
+    Console().print(figures_table(figures))
+    typer.echo(f"Model: {result.folder}\nEvery step: {result.folder}/training/metrics.jsonl")
+
+
+def _no_file() -> "Document":
+    from rlaif.documents import Document
+
+    return Document("flags", {}, {})
+
+
+def _as_sets(model: str | None, data: list[str] | None, output: str | None) -> list[str]:
+    """The flags as `--set` texts; JSON is YAML, so any path survives. A flag's path counts from here, a file's from
+    where the file lies."""
+    found = [f"model={json.dumps(model)}"] if model else []
+    if output:
+        found.append(f"output={json.dumps(str(Path(output).absolute()))}")
+    if data:
+        paths = [{"path": str(Path(one).absolute()) if Path(one).exists() else one, "name": one} for one in data]
+        found.append(f"data={json.dumps(paths)}")
+    return found
+
+
+def _check_installed() -> None:
+    """Raise EngineUnavailable, with the command that mends it, where the training libraries are missing."""
+    from rlaif.errors import EngineUnavailable
+
+    if missing := [name for name in ("torch", "accelerate", "peft", "safetensors") if not find_spec(name)]:
+        raise EngineUnavailable(f"training needs {', '.join(missing)}.", do="Install it: pip install 'rlaif[train]'")

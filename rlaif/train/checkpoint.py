@@ -1,0 +1,117 @@
+"""Checkpoints: one file each, whole or not there, and only continued by the run that wrote them.
+
+    save(folder, state, keep=2)     training/checkpoint-000100.pt
+    newest(folder)                  the state to go on from, or None
+    State.check(identity)           raises when it belongs to another run
+
+A file is written beside its place, forced to the disk and moved there, so a kill at any moment leaves the old ones. It
+holds weights, optimizer state, the step, the evaluation's memory, and how long the metrics log was: the log is cut
+back to that length, so a resumed run's log has each step once. Random numbers are no state: they follow from the seed,
+the step and the process (`rlaif.train.loop`).
+"""
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from rlaif.errors import InputError, StoreError
+
+_NAME = re.compile(r"checkpoint-(\d+)\.pt")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class State:
+    """Everything a run needs to go on. `identity` says which run it is: settings, data and first weights."""
+
+    step: int
+    weights: dict[str, torch.Tensor]
+    optimiser: dict[str, Any]
+    log_bytes: int
+    best_loss: float
+    evaluations_since_best: int
+    identity: dict[str, str]
+
+    def check(self, identity: Mapping[str, str], folder: Path) -> None:
+        """Raise InputError when this is not the state of the run that `identity` describes."""
+        differing = sorted(
+            name for name in {*identity, *self.identity} if identity.get(name) != self.identity.get(name)
+        )
+        if differing:
+            name, others = differing[0], differing[1:]
+            raise InputError(
+                f"the checkpoint is of another run: {name} was {self.identity.get(name)}, "
+                f"now it is {identity.get(name)}" + (f" (also {', '.join(others)})." if others else "."),
+                where=str(folder),
+                do="Choose another output folder, or remove this one to begin anew.",
+            )
+
+
+def trained_weights(module: nn.Module) -> dict[str, torch.Tensor]:
+    """What training changes: parameters with a gradient (under LoRA the adapters and heads alone)."""
+    return {name: weight.detach() for name, weight in module.named_parameters() if weight.requires_grad}
+
+
+def restore(module: nn.Module, optimiser: torch.optim.Optimizer, state: State) -> None:
+    """Put a state's weights and optimizer back."""
+    load_weights(module, state.weights)
+    optimiser.load_state_dict(state.optimiser)
+
+
+def load_weights(module: nn.Module, weights: Mapping[str, torch.Tensor]) -> None:
+    own = trained_weights(module)
+    assert own.keys() == weights.keys(), "the identity check covers the model"
+    with torch.no_grad():
+        for name, weight in own.items():
+            weight.copy_(weights[name])
+
+
+def save(folder: Path, state: State, *, keep: int) -> None:
+    """Write a checkpoint and remove all but the newest `keep`."""
+    write_whole(folder / f"checkpoint-{state.step:08d}.pt", asdict_shallow(state))
+    for _, old in _checkpoints(folder)[:-keep]:
+        old.unlink()
+
+
+def newest(folder: Path) -> State | None:
+    found = _checkpoints(folder)
+    return State(**read_whole(found[-1][1])) if found else None
+
+
+def asdict_shallow(state: State) -> dict[str, Any]:
+    """Its fields by name; `dataclasses.asdict` would copy every tensor."""
+    return {name: getattr(state, name) for name in state.__dataclass_fields__}
+
+
+def write_whole(path: Path, value: Any) -> None:
+    """torch.save that a kill or a full disk cannot leave half done."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    with partial.open("wb") as stream:
+        torch.save(value, stream)
+        stream.flush()
+        os.fsync(stream.fileno())
+    partial.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def read_whole(path: Path) -> Any:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, ValueError, EOFError) as error:
+        do = "Remove this file; the run then goes on from the checkpoint before it."
+        raise StoreError(f"the checkpoint cannot be read: {error}", where=str(path), do=do) from error
+
+
+def _checkpoints(folder: Path) -> list[tuple[int, Path]]:
+    named = ((_NAME.fullmatch(path.name), path) for path in folder.glob("checkpoint-*.pt"))
+    return sorted((int(match.group(1)), path) for match, path in named if match)

@@ -1,0 +1,164 @@
+"""The one road from token sequences to numbers: log-probabilities of scored tokens, and rewards at sequences' ends.
+
+    LogprobModel(policy)(batch)     TokenScores, one entry per scored token, sequence after sequence
+    RewardModel(model)(batch)       (Q, K) float32: K values at each sequence's last token
+    sum_by_sequence(values, batch)  (Q,) float64
+
+Every trainer goes through here and nowhere else, with the batches of `rlaif.train.packing`, packed or padded. Both
+classes are modules, so that DDP and FSDP wrap them and see their forward. The transformers model inside is unmodified;
+its backbone runs on every token, its head on the rows that are read.
+
+Sums over a sequence are taken in float64: a log-probability of -1500 nats has steps of 1e-4 in float32, and DPO's
+log-ratio is a difference of four such numbers.
+
+`check_packing` compares packed and padded batches with the model's own eager forward, once, before anything is
+trained: a model whose attention looks elsewhere (state spaces, convolutions, ALiBi) is refused with a word about what
+to do instead.
+"""
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from rlaif.errors import InputError
+from rlaif.train.attention import no_mask, use_packed_attention
+from rlaif.train.head import CHUNK_ROWS, Head, TokenScores, token_logprobs
+from rlaif.train.packing import Batch, TokenSequence, pack, pad
+
+_TOLERANCE = {torch.float64: 1e-4, torch.float32: 1e-2}  # nats; models compute norms and angles in float32 at best
+_LOW_PRECISION_TOLERANCE = 0.5
+
+
+class LogprobModel(nn.Module):
+    """A causal language model of transformers, read through `token_logprobs`."""
+
+    def __init__(self, model: Any, *, chunk_rows: int = CHUNK_ROWS) -> None:
+        super().__init__()
+        self.model, self.chunk_rows = model, chunk_rows
+
+    def forward(self, batch: Batch, *, with_stats: bool = False) -> TokenScores:
+        hidden = hidden_states(self.model, batch).index_select(0, batch.rows)
+        head = head_of(self.model)
+        return token_logprobs(hidden, head, batch.targets, chunk_rows=self.chunk_rows, with_stats=with_stats)
+
+
+class RewardModel(nn.Module):
+    """A sequence-classification model of transformers; its head reads each sequence's last token, in float32."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, batch: Batch) -> Tensor:
+        last = hidden_states(self.model, batch).index_select(0, batch.lasts)
+        score = inner_model(self.model).score
+        wide = torch.promote_types(last.dtype, torch.float32)
+        with torch.autocast(last.device.type, enabled=False):
+            rewards: Tensor = nn.functional.linear(last.to(wide), score.weight.to(wide))
+        return rewards
+
+
+def inner_model(model: Any) -> Any:
+    """The transformers model, out of its PEFT wrapper where it has one (the adapters stay in place)."""
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
+
+
+def hidden_states(model: Any, batch: Batch) -> Tensor:
+    """What the backbone makes of every token: (R · N, C)."""
+    inputs: dict[str, Any] = {"input_ids": batch.ids, "position_ids": batch.positions, "use_cache": False}
+    if batch.segments:
+        inputs |= {"segments": batch.segments, "attention_mask": no_mask(batch.ids)}
+    else:
+        inputs |= {"attention_mask": batch.attention_mask}
+    hidden: Tensor = inner_model(model).base_model(**inputs).last_hidden_state
+    return hidden.flatten(0, 1)
+
+
+def head_of(model: Any) -> Head:
+    """The LM head of a causal model, with what its config does to the logits."""
+    inner = inner_model(model)
+    linear = inner.get_output_embeddings()
+    config = inner.config.get_text_config()
+    scale = float(getattr(config, "logit_scale", None) or 1.0) / float(getattr(config, "logits_scaling", None) or 1.0)
+    return Head(
+        weight=_whole(linear.weight),
+        bias=_whole(linear.bias) if getattr(linear, "bias", None) is not None else None,
+        scale=scale,
+        softcap=getattr(config, "final_logit_softcapping", None),
+    )
+
+
+def _whole(weight: Tensor) -> Tensor:
+    """A sharded parameter put together (its gradient goes back to the shards); any other as it is."""
+    full: Tensor = weight.full_tensor() if hasattr(weight, "full_tensor") else weight
+    return full
+
+
+def sum_by_sequence(values: Tensor, batch: Batch) -> Tensor:
+    """Sums of the scored tokens' values, per sequence: (S,) -> (Q,) in float64. 0 for a sequence without any."""
+    wide = values if values.device.type == "mps" else values.double()
+    return torch.segment_reduce(wide, "sum", lengths=batch.lengths, initial=0.0)
+
+
+def prepare_model(model: Any) -> Any:
+    """Switch a causal or classification model to packed attention and check that it computes the same that way."""
+    use_packed_attention(inner_model(model))
+    check_packing(model)
+    return model
+
+
+@torch.no_grad()
+def check_packing(model: Any, *, length: int = 24) -> None:
+    """Raise InputError unless packed and padded batches give what the model's own plain (eager) forward gives."""
+    inner = inner_model(model)
+    config = inner.config.get_text_config()
+    draws = np.random.default_rng(0).integers(0, config.vocab_size, (3, length))
+    draws[draws == config.pad_token_id] += 1 if config.pad_token_id == 0 else -1  # a classifier looks for the pad token
+    draws[1, : length // 2] = draws[0, : length // 2]  # a family with a shared prefix, and one sequence alone
+    sequences = [TokenSequence(ids[: length - cut], np.arange(length - cut) > 0) for cut, ids in enumerate(draws)]
+    families = [tuple(sequences[:2]), (sequences[2],)]
+    was_training = model.training
+    model.eval()
+    try:
+        wanted = _plain_results(inner, sequences)
+        for batch in (pack(families), pad(families)):
+            gap = float((_results(model, batch.to(inner.device)) - wanted).abs().max())
+            if not gap <= _TOLERANCE.get(inner.dtype, _LOW_PRECISION_TOLERANCE):
+                raise _cannot_pack(inner, f"packed and plain results differ by {gap:.2g}")
+    except (TypeError, ValueError, KeyError, RuntimeError) as error:
+        raise _cannot_pack(inner, str(error)) from error
+    finally:
+        model.train(was_training)
+
+
+def _results(model: Any, batch: Batch) -> Tensor:
+    if inner_model(model).get_output_embeddings() is None:
+        rewards: Tensor = RewardModel(model)(batch).flatten()
+        return rewards
+    scores: TokenScores = LogprobModel(model)(batch)
+    return scores.logprobs
+
+
+def _plain_results(inner: Any, sequences: list[TokenSequence]) -> Tensor:
+    """Log-probabilities (or rewards) from whole logits, each sequence alone, by transformers' own eager attention."""
+    selected = inner.config._attn_implementation
+    inner.set_attn_implementation("eager")
+    found = []
+    for one in sequences:
+        ids = torch.from_numpy(one.ids)[None].to(inner.device)
+        logits = inner(input_ids=ids, use_cache=False).logits
+        if inner.get_output_embeddings() is None:
+            found.append(logits.flatten())
+        else:
+            found.append(logits[0, :-1].double().log_softmax(-1).gather(1, ids[0, 1:, None])[:, 0])
+    inner.set_attn_implementation(selected)
+    return torch.cat(found)
+
+
+def _cannot_pack(inner: Any, reason: str) -> InputError:
+    return InputError(
+        f"{type(inner).__name__} cannot read packed batches: {reason}.",
+        do="Set packing: off; every sequence then has a row of its own.",
+    )

@@ -1,0 +1,59 @@
+"""`kill -9` at random moments of a training, and what the resumed run ends in: the undisturbed run's bits."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+METHODS = ("sft", "reward", "dpo", "dpo-lora", "reward-lora")
+DEATHS = int(os.environ.get("RLAIF_TRAIN_DEATHS", "2"))  # runs per method, each killed once or twice; 30 by hand
+
+
+def same(one, other):
+    """Equal to the last bit, whatever it is made of."""
+    import torch
+
+    if isinstance(one, torch.Tensor):
+        return one.dtype == other.dtype and torch.equal(one, other)
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(same(one[name], other[name]) for name in one)
+    if isinstance(one, list):
+        return len(one) == len(other) and all(map(same, one, other))
+    return one == other
+
+
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory):
+    """The folder of all runs, and how often each method's runs died."""
+    folder = tmp_path_factory.mktemp("killed")
+    command = [sys.executable, "-m", "tests.faults.train_child", str(folder), str(DEATHS), *METHODS]
+    environ = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore", "PYTHONPATH": str(ROOT)}
+    result = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr[-3000:]
+    return folder, json.loads(result.stdout.splitlines()[-1])
+
+
+def end(folder):
+    """What a run left: every file of tensors, and its log."""
+    import torch
+
+    found = {path.name: torch.load(path, weights_only=True) for path in sorted(folder.glob("*.pt"))}
+    return found, (folder / "metrics.jsonl").read_bytes()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", METHODS)
+def test_a_training_killed_anywhere_ends_in_the_same_bits(method, killed):
+    folder, died = killed
+    assert died[method] >= DEATHS // 2
+    wanted, wanted_log = end(folder / method / "whole")
+    assert {"final.pt", "best.pt"} < wanted.keys()
+    assert len(wanted_log.splitlines()) == 12 + 3  # 12 steps, evaluations at 5, 10 and 12
+    for number in range(DEATHS):
+        found, log = end(folder / method / str(number))
+        assert log == wanted_log, f"death {number}: another log"
+        assert same(found, wanted), f"death {number}: other weights or optimizer state"

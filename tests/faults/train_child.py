@@ -1,0 +1,159 @@
+"""Trains in forked children that die by SIGKILL at chosen moments, resumes each, and says how it ended.
+
+    python -m tests.faults.train_child FOLDER DEATHS METHOD…
+
+One process for all, because importing torch costs more than the trainings. Every child trains
+in float32 with dropout (a wrong random state would show) and dies at one of these moments:
+
+    compute N    in the middle of a step, before its N-th forward pass
+    half N       the N-th file half written
+    rename N     the N-th file written but not yet in its place
+    line N       half a line of the metrics log written
+"""
+
+import json
+import os
+import random
+import signal
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+import transformers
+
+from rlaif.train import checkpoint, loop
+from rlaif.train.dpo import DpoTask
+from rlaif.train.examples import TrainingRow
+from rlaif.train.forward import LogprobModel, RewardModel
+from rlaif.train.reference import reference_sums
+from rlaif.train.reward import RewardTask
+from rlaif.train.settings import DpoSettings, LoopSettings, OptimiserSettings
+from rlaif.train.sft import SftTask
+from rlaif.train.task import Layout
+from tests.train_models import llama, random_pairs
+
+MOMENTS = {"compute": 40, "half": 5, "rename": 5, "line": 14}
+SETTINGS = LoopSettings(
+    batch_size=4,
+    micro_batch_tokens=40,
+    epochs=4,
+    save_every=3,
+    eval_every=5,
+    patience=9,
+    optimiser=OptimiserSettings(learning_rate=0.01),
+)
+
+
+def die():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def build(method, folder):
+    draw = np.random.default_rng(0)
+    rows = [TrainingRow(family=f, probability=float(draw.random()), weight=float(1 + draw.random())) for f in PAIRS]
+    if method.startswith("reward"):
+        model = llama(kind=transformers.LlamaForSequenceClassification, num_labels=1, attention_dropout=0.2)
+        return RewardTask(rows, Layout()), RewardModel(with_lora(model, method, "SEQ_CLS"))
+    model = with_lora(llama(attention_dropout=0.2), method, "CAUSAL_LM")
+    if method.startswith("sft"):
+        return SftTask([TrainingRow(family=row.family[:1]) for row in rows], Layout()), LogprobModel(model)
+    settings = DpoSettings(model="m", data=[{"path": "d"}], output="o")
+    sums = reference_sums(LogprobModel(model), rows, Layout(), 40, cache=folder / "reference")
+    return DpoTask(rows, Layout(), settings, sums), LogprobModel(model)
+
+
+def with_lora(model, method, kind):
+    if not method.endswith("lora"):
+        return model
+    from peft import LoraConfig, get_peft_model
+
+    torch.manual_seed(0)
+    return get_peft_model(model, LoraConfig(task_type=kind, r=2, lora_dropout=0.1, target_modules=["q_proj", "v_proj"]))
+
+
+def arm(moment, number):
+    """Make this process die at the moment."""
+    count = iter(range(1, 10_000))
+
+    def at_last(really):
+        def instead(*args, **kwargs):
+            if next(count) == number:
+                die()
+            return really(*args, **kwargs)
+
+        return instead
+
+    def half_written(value, stream):
+        import io
+
+        whole = io.BytesIO()
+        SAVE(value, whole)
+        stream.write(whole.getvalue()[: whole.tell() // 2] if (last := next(count) == number) else whole.getvalue())
+        if last:
+            stream.flush()
+            die()
+
+    def half_a_line(self, done, figures):
+        if next(count) == number:
+            with self.log.open("a") as stream:
+                stream.write(json.dumps({"step": done, **figures})[:20])
+            die()
+        return WRITE(self, done, figures)
+
+    if moment == "compute":
+        loop._Loop.compute = at_last(loop._Loop.compute)
+    elif moment == "half":
+        torch.save = half_written
+    elif moment == "rename":
+        Path.replace = at_last(Path.replace)
+    elif moment == "line":
+        loop._Loop.write = half_a_line
+
+
+def train(method, folder, deaths):
+    """One run from start or checkpoint, in a child; True when it came to its end."""
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            if deaths:
+                arm(*deaths)
+            task, module = build(method, folder)
+            held_out = type(task).__new__(type(task))
+            held_out.__dict__.update(task.__dict__)
+            loop.train(task, module, SETTINGS, folder=folder, evaluation=held_out)
+            torch.save({"weights": checkpoint.trained_weights(module)}, folder / "final.pt")
+            status = 0
+        finally:
+            os._exit(status)
+    ended = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    assert ended in (0, -signal.SIGKILL), f"the child ended with {ended}"
+    return ended == 0
+
+
+def kill_and_resume(method, folder, count):
+    """Train undisturbed in `whole`, then killed and resumed in `0`, `1`, …; the number of deaths."""
+    chance = random.Random(method)
+    train(method, folder / "whole", None)
+    died = 0
+    for number in range(count):
+        cut = folder / str(number)
+        for _ in range(chance.choice([1, 1, 2])):  # some are killed again while they go on
+            moment = chance.choice(sorted(MOMENTS))
+            place = (moment, chance.randint(1, MOMENTS[moment]))
+            if train(method, cut, place):
+                break
+            died += 1
+        train(method, cut, None)
+    return died
+
+
+SAVE, WRITE = torch.save, loop._Loop.write
+PAIRS = random_pairs(11, 0)
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    top, deaths, *methods = sys.argv[1:]
+    died = {method: kill_and_resume(method, Path(top) / method, int(deaths)) for method in methods}
+    sys.stdout.write(json.dumps(died) + "\n")
