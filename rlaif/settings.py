@@ -251,6 +251,11 @@ class RevisionSettings(Strict):
     critique_max_tokens: PositiveInt = Field(256, description="Longest critique in tokens. Usual: 100 to 400.")
     revision_template: str = Field("revise", description="Template of the revision.")
     revision_max_tokens: PositiveInt = Field(512, description="Longest revision in tokens. Usual: as answers.")
+    min_probability: Share = Field(
+        0.0,
+        description="Least P(better than the original), by the judge, of a revision to fine-tune on. Usual: 0, all of "
+        "them as in Constitutional AI; 0.5, none that the judge finds worse.",
+    )
 
     @model_validator(mode="after")
     def _an_engine_belongs_to_a_model(self) -> "RevisionSettings":

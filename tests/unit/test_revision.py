@@ -2,104 +2,23 @@
 
 import json
 from collections import Counter
-from dataclasses import dataclass, field
-from pathlib import Path
 
 import pytest
 
 from rlaif.cli import main
-from rlaif.constitution import Principle
 from rlaif.constitution.principles import Example
 from rlaif.engines import opening
 from rlaif.engines.scripted import Faults, ScriptedEngine
 from rlaif.errors import BudgetReached, EngineCrashed
 from rlaif.feedback.budget import Budget
-from rlaif.feedback.cost import Rates
-from rlaif.feedback.progress import Quiet
-from rlaif.feedback.revision.block import RevisionRoad, RevisionTemplates, revision_settings
 from rlaif.feedback.revision.draw import CRITIQUE_REQUEST, draw_principle, shown_text
 from rlaif.feedback.revision.figures import Preference
-from rlaif.feedback.revision.plan import plan_revisions
-from rlaif.feedback.revision.revise import ask_revisions
-from rlaif.feedback.revision.run import write_revisions
-from rlaif.feedback.road import Road as RunRoad
 from rlaif.pair_dataset import read_rows
-from rlaif.prompt_sets import PromptSet
 from rlaif.records import OUTCOMES
-from rlaif.settings import PolicySettings, RevisionSettings, SamplingSettings
-from rlaif.store import Store
-from rlaif.templates import load_template
+from rlaif.settings import PolicySettings, SamplingSettings
 from tests.faults.made_up import number as number_of
-from tests.roads import Road, constitution, principle, prompts, settings
-
-UNTIMED = Rates(by_stage={}, loading_s={})
-
-
-def half_of(request):
-    """Which half of a round a request is, by what its prompt says; None for an answer or a verdict."""
-    text = request.messages[-1].content
-    if request.choices or "<response>" not in text:
-        return None
-    return "revise" if "<critique>" in text else "critique"
-
-
-def between(text, tag):
-    return text.split(f"<{tag}>\n")[1].split(f"\n</{tag}>")[0]
-
-
-@dataclass
-class Revisions:
-    """Runs of revisions over one store. `asked` counts what models were asked in the last one."""
-
-    folder: Path
-    rounds: int = 2
-    principles: tuple[Principle, ...] = ()
-    rules: tuple = ()
-    faults: Faults | None = None
-    writer: str | None = None
-    more: dict = field(default_factory=dict)
-    requests: list = field(default_factory=list)
-
-    def revising(self) -> RevisionRoad:
-        own = settings(revision=RevisionSettings(rounds=self.rounds, model=self.writer, **self.more))
-        self.roads = Road(
-            self.folder / "store", policy_rules=self.rules, policy_faults=self.faults, judge_faults=self.faults
-        )
-        below = revision_settings(own)
-        road = RunRoad(
-            settings=below,
-            constitution=constitution(*self.principles),
-            models=self.roads._models(below),
-            templates=self.roads.templates,
-        )
-        writer = self.roads._model(self.writer, self.rules, self.faults) if self.writer else None
-        templates = RevisionTemplates(critique=load_template("critique_answer"), revise=load_template("revise"))
-        return RevisionRoad(road=road, writer=writer, templates=templates)
-
-    def run(self, count=8, budget=None, name="run"):
-        revising = self.revising()
-        with Store(self.folder / "store") as store:
-            try:
-                blocks = ask_revisions(revising, prompts(count), store=store, progress=Quiet(), budget=budget)
-            finally:
-                self.requests = [one for own in self.roads.asked.values() for one in own]
-            given = settings(revision=revising.settings)
-            self.summary = write_revisions(self.folder / name, blocks, revising, given, PromptSet(prompts(count), ()))
-        return list(blocks)
-
-    def plan(self, count=8):
-        with Store(self.folder / "store") as store:
-            return plan_revisions(self.revising(), prompts(count), known=store, rates=UNTIMED)
-
-    def asked(self):
-        named = Counter(half_of(request) or ("judge" if request.choices else "sample") for request in self.requests)
-        return {name: named[name] for name in ("sample", "critique", "revise", "judge")}
-
-    def rounds_of(self, name="run"):
-        return list(read_rows(self.folder / name / "rounds.parquet"))
-
-    def lines(self, file, name="run"):
-        return [json.loads(line) for line in (self.folder / name / file).read_text().splitlines()]
+from tests.revisions import Revisions, between, half_of, writes
+from tests.roads import constitution, principle, prompts
 
 
 @pytest.fixture
@@ -166,17 +85,6 @@ def test_lineage_ends_in_the_example_and_in_the_pair(revisions):
         assert pair["revision_id"] == rows[-1]["after_id"]
 
 
-def writes(word):
-    """A writer's rule: every revision is the answer with this word behind it."""
-
-    def rule(request):
-        if half_of(request) != "revise":
-            return None
-        return f"{between(request.messages[-1].content, 'response')} {word}"
-
-    return rule
-
-
 @pytest.mark.parametrize(("word", "share"), [("kind", 1.0), ("nothing", None)])
 def test_the_judge_says_how_often_a_revision_is_better(tmp_path, word, share):
     """A judge that wants the word «kind»: it prefers revisions that bring it, and sees a tie where nothing changes."""
@@ -211,13 +119,30 @@ def test_a_judge_may_prefer_every_original(tmp_path):
 
 def test_the_interval_of_a_share_is_wilsons():
     """Against the closed form, (p + z²/2n ± z √(p(1-p)/n + z²/4n²)) / (1 + z²/n)."""
-    found = Preference(revision=7, original=2, tie=1, no_verdict=4).as_json()
+    seen = Preference()
+    for probability in (*[0.9] * 7, *[0.2] * 2, 0.5, *[None] * 4):
+        seen.add([probability])
+    found = seen.as_json()
+    assert [found[name] for name in ("revision", "original", "tie", "no_verdict")] == [7, 2, 1, 4]
     z, n, p = 1.959963984540054, 10, 0.7
     middle, half = p + z * z / (2 * n), z * (p * (1 - p) / n + z * z / (4 * n * n)) ** 0.5
     assert (found["pairs"], found["share"]) == (14, 0.7)
     assert found["low"] == pytest.approx((middle - half) / (1 + z * z / n))
     assert found["high"] == pytest.approx((middle + half) / (1 + z * z / n))
-    assert Preference(no_verdict=3).as_json()["share"] is None
+    silent = Preference()
+    silent.add([None, None])
+    assert (silent.as_json()["share"], silent.as_json()["prompts"]) == (None, 0)
+
+
+def test_several_policies_answers_to_one_prompt_are_not_taken_as_apart():
+    apart, together = Preference(), Preference()
+    for probability in [0.9] * 12 + [0.2] * 8:
+        apart.add([probability])
+    for probability in [0.9] * 6 + [0.2] * 4:
+        together.add([probability, probability])
+    one, two = apart.as_json(), together.as_json()
+    assert (one["pairs"], one["share"]) == (two["pairs"], two["share"]) == (20, 0.6)
+    assert two["high"] - two["low"] > 1.3 * (one["high"] - one["low"])
 
 
 # --- edits
@@ -297,21 +222,12 @@ def test_a_writer_of_its_own_criticises_and_rewrites(revisions):
 def test_two_policies_keep_their_answers_apart(tmp_path):
     run = Revisions(tmp_path, rounds=1)
     two = tuple(PolicySettings(model=name, sampling=SamplingSettings(max_tokens=40)) for name in ("one", "two"))
-    revising = run.revising
-    run.revising = lambda: _with_policies(revising(), two, run)
+    run.policies = two
     run.run(3)
     rows = run.rounds_of()
     assert Counter(row["policy"] for row in rows) == {"one": 3, "two": 3}
     assert [row["policy"] for row in run.lines("sft.jsonl")] == ["one", "two"] * 3
     assert all(row["writer"] == row["policy"] for row in run.lines("sft.jsonl"))
-
-
-def _with_policies(revising, policies, run):
-    from dataclasses import replace
-
-    below = revision_settings(revising.road.settings.model_copy(update={"policies": policies}))
-    road = replace(revising.road, settings=below, models=run.roads._models(below))
-    return replace(revising, road=road)
 
 
 # --- drawing
@@ -353,7 +269,8 @@ def test_prompts_without_a_principle_are_counted(tmp_path):
 def test_examples_of_the_constitution_are_shown_as_the_work_to_do():
     example = Example(conversation="Hi?", response_a="Hello!", response_b="What?", better="A", why="B is rude.")
     text = shown_text(principle("kind", "kind", examples=(example,)))
-    assert text.splitlines()[2:] == ["Example. Hi?", "Response: What?", "Critique: B is rude.", "New response: Hello!"]
+    shown = ["Example. Hi?", "Response (B): What?", "Better response (A): Hello!", "Why: B is rude."]
+    assert text.splitlines()[2:] == shown
 
 
 # --- what does not come
@@ -378,7 +295,7 @@ def test_a_revision_that_leads_back_to_the_original_is_no_pair(tmp_path):
     run = Revisions(tmp_path, rounds=2, rules=(back_and_forth,))
     run.run(5)
     assert run.summary["left_out"]["round 2: revised back to the original"] == 5
-    assert run.summary["examples"] == 0
+    assert (run.summary["examples"], run.summary["no_examples"]) == (0, {"revised back to the original": 5})
     assert run.asked()["judge"] == 5 * 3 * 2
 
 
@@ -414,6 +331,7 @@ def test_every_request_and_every_answer_ends_in_one_counted_outcome(tmp_path, fa
         assert sum(row["endings"].values()) == row["answers"] == stages["sample"]["outcomes"]["ok"]
         written = stages[f"critique, round {number}"]["outcomes"]["ok"]
         assert stages[f"revise, round {number}"]["planned"] == written
+    assert run.summary["examples"] + sum(run.summary["no_examples"].values()) == run.summary["answers"]
     labels = len(list(read_rows(run.folder / "run" / "labels.parquet")))
     changed = sum(row["endings"].get("revised", 0) for row in run.summary["rounds"])
     lost = sum(n for why, n in run.summary["left_out"].items() if why.endswith(("the original", "as another")))
@@ -571,6 +489,43 @@ def test_load_dataset_reads_both_folders(command, tmp_path):
         loaded = load_dataset(str(place), cache_dir=str(tmp_path / "cache"))["train"]
         assert columns <= set(loaded.column_names)
         assert loaded.num_rows > 0
+
+
+def test_show_and_explain_read_a_run_of_revisions(command, capsys):
+    command()
+
+    def said(*arguments):
+        with pytest.raises(SystemExit) as ended:
+            main.run(arguments)
+        return ended.value.code, *capsys.readouterr()
+
+    code, out, err = said("show", "said-revisions", "--pairs", "1")
+    assert code == 0, err
+    assert "How often the judge prefers the revision" in out
+    assert "answer is the revision" in out
+    assert "round 1, principle" in out
+    pair = read_rows("outputs/runs/said-revisions/labels.parquet")
+    pair_id = next(iter(pair))["pair_id"]
+    code, out, err = said("explain", "said-revisions", pair_id[:12], "--json")
+    assert code == 0, err
+    assert json.loads(out)["probability_x"] == pytest.approx(json.loads(out)["recorded"])
+    code, _, err = said("diff", "said-revisions", "said-revisions")
+    assert code == 2
+    assert "a run of `rlaif revise`" in err
+
+
+@pytest.mark.slow
+def test_the_sft_trainer_takes_every_example(command, tmp_path, capsys):
+    code, out, err = command("--json")
+    assert code == 0, err
+    examples, data = json.loads(out)["examples"], str(tmp_path / "outputs/runs/said-revisions/sft")
+    with pytest.raises(SystemExit) as ended:
+        main.run(["train", "sft", "--model", "tiny-policy", "--data", data, "--output", "tuned", "--json"])
+    out, err = capsys.readouterr()
+    assert ended.value.code == 0, err
+    report = json.loads(out.splitlines()[-1])
+    assert (report["rows"], report["steps"]) == (examples, 1)
+    assert (tmp_path / "tuned" / "model.safetensors").is_file()
 
 
 def test_a_constitution_without_requests_is_told(command):

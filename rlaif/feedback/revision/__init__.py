@@ -5,6 +5,7 @@ Constitutional AI (arXiv:2212.08073, section 3), and judged again.
     rounds.py   what a round asks: critiques of answers, then revisions; and their keys
     block.py    some prompts on the road from first answers over rounds to judged pairs
     revise.py   the models' work, block after block
+    examples.py which revisions become examples to fine-tune on
     figures.py  how every request and answer ended, and how often the judge prefers a revision
     rows.py     the rows of both datasets, and their cards
     run.py      a run from its settings to its folder

@@ -24,7 +24,7 @@ from rlaif.feedback.revision.rounds import (
     to_revise,
 )
 from rlaif.feedback.road import Block, Blocks, Road
-from rlaif.records import Prompt, Response, ResponsePair
+from rlaif.records import LabelledPair, Prompt, Response, ResponsePair
 from rlaif.settings import RevisionSettings, Settings
 from rlaif.templates import Template
 
@@ -98,6 +98,21 @@ class Origin:
     def original(self) -> Response:
         assert self.chain.sample.response is not None
         return self.chain.sample.response
+
+    @property
+    def ends(self) -> frozenset[str]:
+        """The ids of the first answer and of the revision: a pair, whichever came first."""
+        return frozenset((self.original.id, self.turn.after.id))
+
+    def probability(self, label: LabelledPair, principle_id: str | None = None) -> float | None:
+        """P(the revision is better) by the label, or by one principle's verdict; None without one."""
+        found = label.probability
+        if principle_id is not None:
+            own = [verdict.probability for verdict in label.verdicts if verdict.principle_id == principle_id]
+            found = own[0] if own else None
+        if found is None:
+            return None
+        return found if label.pair.x.id == self.turn.after.id else 1.0 - found
 
 
 class RevisionBlock(Block):

@@ -32,8 +32,8 @@ def examples_card(summary: dict[str, Any], settings: Settings) -> str:
             *_origin(summary, settings),
             "",
             "A revision is not better because it is one: `probability` is P(it is better than the original) by the"
-            " judge; filter by it if you want to. `lineage` has every round: principle, critique, answer, and the keys"
-            " of the stored results. Answers that were not changed in the end are not in here.",
+            f" judge. {_kept(settings.revision.min_probability)} `lineage` has every round: principle, critique,"
+            " answer, and the keys of the stored results. Answers that were not changed in the end are not in here.",
             "",
             *_preferences(summary),
             *_books(summary),
@@ -60,6 +60,12 @@ def pairs_card(summary: dict[str, Any], settings: Settings) -> str:
     )
 
 
+def _kept(least: float) -> str:
+    if not least:
+        return "All are here, also those it finds worse: filter by it if you want to."
+    return f"Those under {least:g} were left out."
+
+
 def _origin(summary: dict[str, Any], settings: Settings) -> list[str]:
     policies = ", ".join(policy.model for policy in settings.policies)
     writer = settings.revision.model or "the model that answered"
@@ -80,8 +86,8 @@ def _preferences(summary: dict[str, Any]) -> list[str]:
     lines = [
         "## How often the judge prefers the revision",
         "",
-        "Shares are of pairs with a verdict, with 95 % intervals (Wilson): by the label of the whole constitution, and"
-        " by the drawn principle alone.",
+        "Shares are of pairs with a verdict, with 95 % intervals (Wilson's, clustered by prompt): by the label of the"
+        " whole constitution, and by the drawn principle alone.",
         "",
         "| round | principle drawn | pairs | revision | original | tie | no verdict | share | by that principle |",
         "|---|---|---|---|---|---|---|---|---|",
@@ -101,6 +107,12 @@ def share_text(preference: dict[str, Any]) -> str:
     return f"{preference['share']:.0%} [{preference['low']:.0%}, {preference['high']:.0%}]"
 
 
+def ends_text(summary: dict[str, Any]) -> str:
+    """What became of all answers in the end."""
+    ends = [f"{summary['examples']:,} examples", *(f"{n:,} {why}" for why, n in summary["no_examples"].items())]
+    return ", ".join(ends)
+
+
 def _books(summary: dict[str, Any]) -> list[str]:
     lines = ["## How every request and every answer ended", ""]
     for name, stage in summary["stages"].items():
@@ -109,5 +121,6 @@ def _books(summary: dict[str, Any]) -> list[str]:
     for row in summary["rounds"]:
         endings = ", ".join(f"{count} {ending}" for ending, count in row["endings"].items())
         lines.append(f"- round {row['round']}: {row['answers']} answers = {endings or 'none'}")
+    lines.append(f"- in the end: {summary['answers']} answers = {ends_text(summary)}")
     lines += [f"- left out: {count} × {reason}" for reason, count in summary["left_out"].items()]
     return [*lines, ""]

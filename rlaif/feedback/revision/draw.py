@@ -57,14 +57,17 @@ def asked_under(principle: Principle) -> Asked:
 
 
 def shown_text(principle: Principle) -> str:
-    """The principle's text, then its comparisons as examples of the work: a response, what it lacks, a better one."""
+    """The principle's text, then its comparisons as examples of the work: a response, a better one, and the reason.
+
+    The letters stay, because a reason may name its answers by them.
+    """
     lines = [principle.text]
     for example in principle.examples:
-        answers = (example.response_a, example.response_b)
-        better, worse = answers if example.better == "A" else answers[::-1]
-        lines += ["", f"Example. {example.conversation}", f"Response: {worse}"]
-        lines += [f"Critique: {example.why}"] if example.why else []
-        lines.append(f"New response: {better}")
+        answers = {"A": example.response_a, "B": example.response_b}
+        better, worse = ("A", "B") if example.better == "A" else ("B", "A")
+        lines += ["", f"Example. {example.conversation}"]
+        lines += [f"Response ({worse}): {answers[worse]}", f"Better response ({better}): {answers[better]}"]
+        lines += [f"Why: {example.why}"] if example.why else []
     return "\n".join(lines)
 
 

@@ -6,17 +6,18 @@ against the first answer, so from the second round on a principle's figure holds
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import groupby
 from typing import Any
-
-from scipy.stats import binomtest
 
 from rlaif import __version__
 from rlaif.feedback.counts import Ledger, RunCount, most_first
 from rlaif.feedback.revision.block import Origin, RevisionBlock, RevisionRoad
 from rlaif.feedback.revision.draw import eligible
+from rlaif.feedback.revision.examples import choose_examples
 from rlaif.feedback.revision.rounds import Chain, Turn
+from rlaif.numbers.clustered_share import ClusteredShare
 from rlaif.records import LabelledPair, Outcome
 
 At = tuple[int, str | None]  # a round, and the principle drawn for it; None for all of them
@@ -26,41 +27,32 @@ At = tuple[int, str | None]  # a round, and the principle drawn for it; None for
 class Preference:
     """How the judge saw some revisions beside their originals."""
 
-    revision: int = 0
+    share: ClusteredShare = field(default_factory=ClusteredShare)
     original: int = 0
-    tie: int = 0
     no_verdict: int = 0
 
-    def add(self, probability: float | None) -> None:
-        """`probability` is P(the revision is better)."""
-        if probability is None:
-            self.no_verdict += 1
-        elif probability == 0.5:
-            self.tie += 1
-        elif probability > 0.5:
-            self.revision += 1
-        else:
-            self.original += 1
+    def add(self, probabilities: Sequence[float | None]) -> None:
+        """P(the revision is better) of all pairs of a prompt."""
+        heard = [probability for probability in probabilities if probability is not None]
+        preferred = sum(probability > 0.5 for probability in heard)
+        self.share.add(preferred, len(heard))
+        self.original += sum(probability < 0.5 for probability in heard)
+        self.no_verdict += len(probabilities) - len(heard)
 
     def as_json(self) -> dict[str, Any]:
-        """`share`: revisions preferred, of all pairs with a verdict, with Wilson's 95 % interval."""
-        judged = self.revision + self.original + self.tie
-        share = low = high = None
-        if judged:
-            interval = binomtest(self.revision, judged).proportion_ci(0.95, method="wilson")
-            share, low, high = self.revision / judged, float(interval.low), float(interval.high)
-        return {"pairs": judged + self.no_verdict, **asdict(self), "share": share, "low": low, "high": high}
-
-
-def probability_of_revision(label: LabelledPair, origin: Origin, principle_id: str | None = None) -> float | None:
-    """P(the revision is better) by the label, or by one principle's verdict; None without one."""
-    probability = label.probability
-    if principle_id is not None:
-        own = [verdict.probability for verdict in label.verdicts if verdict.principle_id == principle_id]
-        probability = own[0] if own else None
-    if probability is None:
-        return None
-    return probability if label.pair.x.id == origin.turn.after.id else 1.0 - probability
+        """`share`: revisions preferred, of all pairs with a verdict; its interval is Wilson's, clustered by prompt."""
+        revision, judged, figure = self.share.successes, self.share.rows, self.share.figure().as_dict()
+        return {
+            "pairs": judged + self.no_verdict,
+            "prompts": self.share.clusters,
+            "revision": revision,
+            "original": self.original,
+            "tie": judged - revision - self.original,
+            "no_verdict": self.no_verdict,
+            "share": figure["value"],
+            "low": figure["low"],
+            "high": figure["high"],
+        }
 
 
 @dataclass
@@ -76,6 +68,7 @@ class RevisionFigures:
     by_principle: defaultdict[At, Preference] = field(default_factory=lambda: defaultdict(Preference))
     answers: int = 0
     examples: int = 0
+    no_examples: Counter[str] = field(default_factory=Counter)
     pairs: int = 0
     chosen_revisions: int = 0
 
@@ -85,8 +78,12 @@ class RevisionFigures:
         self.answers += len(answered)
         for number in range(1, self.rounds + 1):
             self._add_round(number, answered, block.revising)
-        for label in block.labelled:
-            self._add_label(label, block.origins[label.pair.id])
+        for _, own in groupby(block.labelled, key=lambda label: label.pair.prompt.id):
+            self._add_prompt([(label, block.origins[label.pair.id]) for label in own])
+        chosen = choose_examples(block)
+        self.examples += len(chosen.kept)
+        self.no_examples.update(chosen.left_out)
+        assert self.examples + self.no_examples.total() == self.answers, "an answer ended twice, or not at all"
         self.pairs += len(block.pairs)
         self.chosen_revisions += sum(block.origins[pair.id].turn.after.id == pair.chosen.id for pair in block.pairs)
 
@@ -102,16 +99,21 @@ class RevisionFigures:
         self.revisions[number].add(written, _revisions(turns))
         self.endings[number].update(turn.ending for turn in turns)
 
-    def _add_label(self, label: LabelledPair, origin: Origin) -> None:
-        assert origin.turn.asked is not None
-        number, principle = origin.turn.number, origin.turn.asked.principle.id
-        by_label = probability_of_revision(label, origin)
-        by_principle = probability_of_revision(label, origin, principle)
-        was_asked = principle in {verdict.principle_id for verdict in label.verdicts}  # not all are of every pair
-        for name in (None, principle):
-            self.by_label[number, name].add(by_label)
-            if was_asked:
-                self.by_principle[number, name].add(by_principle)
+    def _add_prompt(self, labelled: Sequence[tuple[LabelledPair, Origin]]) -> None:
+        """The pairs of one prompt. A round draws one principle for all answers to it."""
+        by_label: defaultdict[At, list[float | None]] = defaultdict(list)
+        by_principle: defaultdict[At, list[float | None]] = defaultdict(list)
+        for label, origin in labelled:
+            assert origin.turn.asked is not None
+            number, principle = origin.turn.number, origin.turn.asked.principle.id
+            was_asked = principle in {verdict.principle_id for verdict in label.verdicts}  # not all are of every pair
+            for name in (None, principle):
+                by_label[number, name].append(origin.probability(label))
+                if was_asked:
+                    by_principle[number, name].append(origin.probability(label, principle))
+        for found, kept in ((by_label, self.by_label), (by_principle, self.by_principle)):
+            for at, probabilities in found.items():
+                kept[at].add(probabilities)
 
 
 def _revisions(turns: list[Turn]) -> Iterator[tuple[Outcome, str]]:
@@ -136,6 +138,7 @@ def summarise(figures: RevisionFigures, revising: RevisionRoad) -> dict[str, Any
         "writers": [asdict(revising.writer_of(number).identity) for number in range(len(models.policies))],
         "answers": figures.answers,
         "examples": figures.examples,
+        "no_examples": most_first(figures.no_examples),
         "pairs": figures.pairs,
         "pairs_with_revision_chosen": figures.chosen_revisions,
         "rounds": [

@@ -6,10 +6,10 @@ from typing import Any
 import pyarrow as pa
 
 from rlaif.feedback.revision.block import Origin, RevisionBlock
-from rlaif.feedback.revision.figures import probability_of_revision
-from rlaif.feedback.revision.rounds import Chain, Turn
+from rlaif.feedback.revision.examples import Example, choose_examples
+from rlaif.feedback.revision.rounds import Turn
 from rlaif.pair_dataset import MESSAGES, PAIR_SCHEMA, pair_row
-from rlaif.records import LabelledPair, Pair
+from rlaif.records import Pair
 
 _LINEAGE = pa.list_(
     pa.struct(
@@ -75,42 +75,25 @@ ROUND_SCHEMA = pa.schema(
 
 
 def example_rows(block: RevisionBlock) -> Iterator[dict[str, Any]]:
-    """Prompt → last revision, for every chain that ends in another text than it began with.
-
-    `probability` is P(it is better than the original) by the judge, None without a verdict: whoever trains decides.
-    """
-    labels = {label.pair.id: label for label in block.labelled}
-    by_ends = {_ends(origin): pair_id for pair_id, origin in block.origins.items()}
-    for number, chain in enumerate(block.revised):
-        original, answer = chain.sample.response, chain.answer
-        if original is None or answer is None or (original.id, answer.id) not in by_ends:
-            continue
-        pair_id = by_ends[original.id, answer.id]
-        writer = block.revising.writer_of(number % len(block.sampling)).name
-        yield _example(chain, labels[pair_id], block.origins[pair_id], block.road.settings.judge.model, writer)
+    """Prompt → last revision."""
+    return (_example(one, block.road.settings.judge.model) for one in choose_examples(block).kept)
 
 
-def _ends(origin: Origin) -> tuple[str, str]:
-    return origin.original.id, origin.turn.after.id
-
-
-def _example(chain: Chain, label: LabelledPair, origin: Origin, judge: str, writer: str) -> dict[str, Any]:
-    original, answer, prompt = chain.sample.response, chain.answer, chain.prompt
-    assert original is not None
-    assert answer is not None
+def _example(example: Example, judge: str) -> dict[str, Any]:
+    chain, original, answer = example.origin.chain, example.origin.original, example.origin.turn.after
     return {
-        "prompt": [message.as_dict() for message in prompt.messages],
+        "prompt": [message.as_dict() for message in chain.prompt.messages],
         "completion": [{"role": "assistant", "content": answer.text}],
         "original": original.text,
-        "probability": probability_of_revision(label, origin),
+        "probability": example.probability,
         "lineage": [_lineage(turn) for turn in chain.turns],
         "policy": original.policy,
-        "writer": writer,
+        "writer": example.writer,
         "judge": judge,
-        "tags": sorted(prompt.tags),
-        "source": prompt.source,
-        "pair_id": label.pair.id,
-        "prompt_id": prompt.id,
+        "tags": sorted(chain.prompt.tags),
+        "source": chain.prompt.source,
+        "pair_id": example.label.pair.id,
+        "prompt_id": chain.prompt.id,
         "original_id": original.id,
         "revision_id": answer.id,
     }

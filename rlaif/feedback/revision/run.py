@@ -161,7 +161,7 @@ def run(
     check_verdicts(summary, settings, complete=folder / COMPLETE)
     if not summary["examples"]:
         raise IncompleteRun(
-            f"no example to fine-tune on ({leading_reasons(summary['left_out'])}).",
+            f"no example to fine-tune on ({leading_reasons(summary['no_examples'] | summary['left_out'])}).",
             where=str(folder),
             do=f"The files are written; rounds.parquet and {COMPLETE} say how each round ended.",
         )
@@ -180,7 +180,7 @@ def write_revisions(
         with wanted_writer(folder) as want:
             for block in blocks:
                 figures.add(block)
-                figures.examples += files.add(block)
+                files.add(block)
                 for asking in block.askings():
                     want(asking.kind, [place for key in asking.requests for place in asking.places(key)])
         summary = summarise(figures, revising)
@@ -217,16 +217,14 @@ class _Files:
         self._labels = LabelWriter(folder / "labels.parquet")
         self._rounds = TableWriter(folder / "rounds.parquet", ROUND_SCHEMA)
 
-    def add(self, block: RevisionBlock) -> int:
-        """Write a block's rows; how many of them are examples to fine-tune on."""
-        examples = list(example_rows(block))
+    def add(self, block: RevisionBlock) -> None:
+        """Write a block's rows."""
         pairs = [revision_pair_row(pair, block.origins) for pair in block.pairs]
-        for writers, rows in ((self._examples, examples), (self._pairs, pairs)):
+        for writers, rows in ((self._examples, list(example_rows(block))), (self._pairs, pairs)):
             for writer in writers:
                 writer.add_rows(rows)
         self._labels.add(block.labelled)
         self._rounds.add_rows(round_rows(block))
-        return len(examples)
 
     def finish(self, summary: dict[str, Any], settings: Settings) -> None:
         self._labels.finish()
