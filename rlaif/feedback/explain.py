@@ -114,7 +114,8 @@ def explain(folder: Path, row: Mapping[str, Any], known: Known) -> Explanation:
 
 def saved_judges(folder: Path, settings: Settings, constitution: Constitution, templates: Templates) -> Judges:
     """The judges of a finished run, before pairs that are known to have been compared."""
-    summary = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    complete = next(folder / name for name in ("run.json", "revisions.json") if (folder / name).is_file())
+    summary = json.loads(complete.read_text(encoding="utf-8"))
     identities = [ModelIdentity(**one) for one in (*summary.get("other_judges", ()), summary["judge"])]
     as_compared = settings.model_copy(update={"schedule": ScheduleSettings()})
     return judges_of(as_compared, constitution, identities, templates.judges)

@@ -19,6 +19,7 @@ from rlaif.settings import (
     JudgesSettings,
     LabelSettings,
     PairSettings,
+    RevisionSettings,
     ScheduleSettings,
     Settings,
     Strict,
@@ -83,6 +84,7 @@ def test_tiny_settings_are_the_defaults_but_for_what_they_name():
         "label": LabelSettings(),
         "judges": JudgesSettings(),
         "schedule": ScheduleSettings(),
+        "revision": RevisionSettings(),
     }
     for name, block in blocks.items():
         assert written[name] == block.model_dump(mode="json")
