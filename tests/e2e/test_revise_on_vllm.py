@@ -28,7 +28,7 @@ revision: {{rounds: 2, critique_max_tokens: 120, revision_max_tokens: 120}}
 
 def rlaif(folder, *arguments):
     command = [sys.executable, "-m", "rlaif.cli.main", *arguments]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=900, check=False)
 
 
 @pytest.fixture(scope="module")

@@ -491,6 +491,14 @@ def test_load_dataset_reads_both_folders(command, tmp_path):
         assert loaded.num_rows > 0
 
 
+def test_white_space_around_a_revision_is_not_learnt(tmp_path):
+    spaced = lambda request: "\n\n a better one \n" if half_of(request) == "revise" else None  # noqa: E731
+    run = Revisions(tmp_path, rounds=1, rules=(spaced,))
+    run.run(2)
+    assert [row["completion"][0]["content"] for row in run.lines("sft.jsonl")] == ["a better one"] * 2
+    assert [row["revision_text"] for row in run.rounds_of()] == ["\n\n a better one \n"] * 2
+
+
 def test_show_and_explain_read_a_run_of_revisions(command, capsys):
     command()
 

@@ -195,13 +195,14 @@ def to_revise(prompt: Prompt, turn: Turn | None) -> Place | None:
 
 
 def revised(turn: Turn, revision: Written | None, writer: str) -> Turn:
-    """The round with its revision. One that is equal, but for white space at its ends, changes nothing."""
+    """The round with its revision, without white space at its ends: it is to be learnt from. One that is equal but for
+    such changes nothing."""
     turn = replace(turn, revision=revision)
     if revision is None or revision.outcome != "ok" or revision.text.strip() == turn.before.text.strip():
         return turn
     after = Response(
         prompt_id=turn.before.prompt_id,
-        text=revision.text,
+        text=revision.text.strip(),
         policy=writer,
         sample_index=turn.before.sample_index,
         finish_reason="stop",
