@@ -105,9 +105,13 @@ class Road:
         return result
 
     def road(self, wanted: Settings, principles: Constitution) -> RunRoad:
+        models, templates = self._models(wanted), self.templates_for(wanted)
+        return RunRoad(settings=wanted, constitution=principles, models=models, templates=templates)
+
+    def templates_for(self, wanted: Settings) -> Templates:
+        """With those of the judges beside `judge`."""
         others = tuple(load_template(judge.mode_template) for judge in wanted.judges_in_order()[:-1])
-        templates = replace(self.templates, others=others)
-        return RunRoad(settings=wanted, constitution=principles, models=self._models(wanted), templates=templates)
+        return replace(self.templates, others=others)
 
     def plan(self, wanted: Settings, principles: Constitution, asked_prompts: tuple[Prompt, ...]) -> Plan:
         """What `run` with the same arguments would ask."""

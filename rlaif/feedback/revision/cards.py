@@ -42,13 +42,14 @@ def examples_card(summary: dict[str, Any], settings: Settings) -> str:
 
 
 def pairs_card(summary: dict[str, Any], settings: Settings) -> str:
+    judges = " + ".join(one.model for one in settings.judges_in_order())
     return "\n".join(
         [
             _HEAD.replace("- rlaif\n", "- rlaif\n- preference\n"),
             f"# Revisions against their originals: {settings.name}",
             "",
             f"{summary['pairs']} pairs of a revision and the first answer it goes back to, judged by"
-            f" {' + '.join(one.model for one in settings.judges_in_order())} like any pair of answers: in {summary['pairs_with_revision_chosen']} of them the"
+            f" {judges} like any pair of answers: in {summary['pairs_with_revision_chosen']} of them the"
             " revision is the chosen one (`is_revision_chosen`).",
             *_origin(summary, settings),
             "",
