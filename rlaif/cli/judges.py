@@ -59,9 +59,11 @@ def thresholds_view(found: dict[str, Any]) -> "RenderableType":
     has_money = any(row["money_share"] is not None for row in found["thresholds"])
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("passed on", no_wrap=True)
-    headers = ["same label [95 %]", "mean |difference|", "tokens", "calls", *(["price"] if has_money else [])]
-    for header in (*headers, *(f"to {name}" for name in names[1:])):
-        table.add_column(header, justify="right")
+    headers = ["same label [95 %]", "mean |ΔP|", "tokens", "calls", *(["price"] if has_money else [])]
+    for header in headers:
+        table.add_column(header, justify="right", no_wrap=True)
+    for name in names[1:]:
+        table.add_column(f"to {name}", justify="right")
     for row in found["thresholds"]:
         spent = [row["tokens_share"], row["calls_share"], *([row["money_share"]] if has_money else [])]
         apart = row["mean_difference"]

@@ -11,7 +11,7 @@ from rlaif.cli.project import ConfigOption, SetOption, open_project
 if TYPE_CHECKING:  # loaded inside the commands, so that `rlaif --help` stays fast
     from rich.console import RenderableType
 
-    from rlaif.feedback.plan_record import Plan
+    from rlaif.feedback.plan_record import Group, Plan
 
 app = typer.Typer()
 
@@ -47,15 +47,16 @@ def plan(
 
 def plan_view(plan: "Plan") -> "RenderableType":
     """The plan as a table, its reasons, and what of it is a guess."""
-    from rich.console import Group
+    from rich.console import Group as Lines
     from rich.text import Text
 
     if not plan.total_calls:
         wanted = sum(step.wanted for step in plan.steps)
         return Text(f"{NOTHING} ({wanted:,} answers, verdicts and critiques)")
-    lines = ["Why:", *(f"  {group.reason}: {calls_text(group.calls, group.stage)}" for group in plan.groups)]
+    lines = ["Why:"]
+    lines += [f"  {one.reason}: {calls_text(one.calls, one.stage)}{_to_whom(plan, one)}" for one in plan.groups]
     lines += [f"Note: {note}." for note in plan.notes()]
-    return Group(_table(plan), Text("\n".join(lines)))
+    return Lines(_table(plan), Text("\n".join(lines)))
 
 
 def short_view(plan: "Plan") -> str:
@@ -69,7 +70,13 @@ def short_view(plan: "Plan") -> str:
     )
     took = "" if plan.seconds is None else f", {duration(plan.seconds)}"
     priced = "" if plan.money is None else f", price {plan.money:,.2f}"
-    return f"plan: {counts}{took}{priced}\n" + "\n".join(f"  {group}" for group in plan.groups)
+    return f"plan: {counts}{took}{priced}\n" + "\n".join(f"  {one}{_to_whom(plan, one)}" for one in plan.groups)
+
+
+def _to_whom(plan: "Plan", group: "Group") -> str:
+    """The model of a group, where several are asked in its stage."""
+    several = len({step.bill.model for step in plan.steps if step.stage == group.stage}) > 1
+    return f" to {group.model}" if several else ""
 
 
 def calls_text(calls: int, stage: str) -> str:
