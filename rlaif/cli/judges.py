@@ -94,4 +94,6 @@ def _notes(found: dict[str, Any]) -> list[str]:
             f"{found['incomplete_pairs']:,} pairs lack verdicts of some judge and are left out. Where a cascade made"
             " this run, the pairs that are there are those it was unsure of, and say too little for the others."
         )
+    if found["unlabelled_pairs"]:
+        lines.append(f"{found['unlabelled_pairs']:,} pairs have no label at all: every judge was silent about them.")
     return lines

@@ -54,6 +54,12 @@ def at_thresholds(folder: Path, known: Known, thresholds: Sequence[float]) -> Re
             where=str(folder),
             do="Name others in judges.others; docs/judging.md shows how.",
         )
+    if scorers := [member.name for member in judges.members[1:] if member.settings.mode == "score"]:
+        raise DataError(
+            f"a cascade passes pairs on, and the judge {scorers[0]!r} scores single answers.",
+            where=str(folder),
+            do="A judge in mode score can only come first: list it first in judges.others.",
+        )
     everyone = replace(judges, settings=judges.settings.model_copy(update={"ask": "panel"}))
     tally = _Tally(everyone, settings, constitution, (FIRST_ALONE, *sorted(set(thresholds))))
     for rows in _batches(read_rows(folder / "labels.parquet"), _BATCH):
@@ -84,7 +90,7 @@ class _Tally:
     ) -> None:
         self._judges, self._settings, self._constitution = judges, settings, constitution
         self._thresholds = thresholds
-        self._incomplete = self._verdicts = 0
+        self._incomplete = self._unlabelled = self._verdicts = 0
         self._prompts: list[str] = []
         self._same: dict[float | None, list[float]] = {one: [] for one in thresholds}
         self._apart: dict[float | None, list[float]] = {one: [] for one in thresholds}
@@ -144,6 +150,7 @@ class _Tally:
     ) -> None:
         full = self._label(pair, row, said, {name: len(said) for name in marks})
         if full is None:
+            self._unlabelled += 1
             return
         self._prompts.append(pair.prompt.id)
         self._verdicts += len(marks)
@@ -203,6 +210,7 @@ class _Tally:
             pool=self._judges.settings.pool,
             pairs=len(self._prompts),
             incomplete=self._incomplete,
+            unlabelled=self._unlabelled,
             spent=tuple(self._full),
             rows=tuple(self._row(one, figures[str(one)]) for one in self._thresholds) if figures else (),
         )

@@ -42,12 +42,13 @@ class AtThreshold:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """`pairs` could tell; of `incomplete` ones some judge's verdict is not stored."""
+    """`pairs` could tell; of `incomplete` ones a verdict is not stored, and about `unlabelled` ones all were silent."""
 
     judges: tuple[str, ...]
     pool: str
     pairs: int
     incomplete: int
+    unlabelled: int
     spent: tuple[Spent, ...]
     rows: tuple[AtThreshold, ...]
 
@@ -60,6 +61,7 @@ class Report:
             "pool": self.pool,
             "pairs": self.pairs,
             "incomplete_pairs": self.incomplete,
+            "unlabelled_pairs": self.unlabelled,
             "thresholds": [
                 {
                     "threshold": row.threshold,

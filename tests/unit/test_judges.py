@@ -20,7 +20,7 @@ from rlaif.feedback.judge import refuse_other_modes
 from rlaif.feedback.judges import Judges, pool_verdicts
 from rlaif.feedback.previous import read_previous
 from rlaif.feedback.rounds import Schedule
-from rlaif.feedback.run import _check_verdicts
+from rlaif.feedback.run import check_verdicts
 from rlaif.numbers.pooling import side
 from rlaif.pair_dataset import read_rows
 from rlaif.records import PrincipleVerdict
@@ -456,12 +456,12 @@ def test_only_what_no_judge_answers_counts_as_unanswered(tmp_path):
     road.write(tmp_path / "run", wanted, constitution(), prompts(N))
     summary = json.loads((tmp_path / "run" / "run.json").read_text())
     assert summary["stages"]["judge: small"]["outcomes"]["abstained"] == ALL
-    _check_verdicts(summary, wanted, tmp_path)
+    check_verdicts(summary, wanted, complete=tmp_path / "run" / "run.json")
     both = Road(tmp_path / "both", other_faults=silent, judge_faults=silent)
     both.write(tmp_path / "run", wanted, constitution(), prompts(N))
     summary = json.loads((tmp_path / "run" / "run.json").read_text())
     with pytest.raises(IncompleteRun, match=f"no judge gave a verdict on {UNITS} of {UNITS}"):
-        _check_verdicts(summary, wanted, tmp_path)
+        check_verdicts(summary, wanted, complete=tmp_path / "run" / "run.json")
 
 
 # --- what is refused

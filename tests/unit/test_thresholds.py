@@ -107,6 +107,17 @@ def test_failures_leave_their_pairs_out_and_silence_does_not(tmp_path):
     assert next(row for row in report.rows if row.threshold == 0.5).agreement.value == 1.0
 
 
+def test_pairs_that_all_judges_are_silent_about_are_counted(tmp_path):
+    folder = tmp_path / "outputs" / "runs" / "panel"
+    silent = Faults(abstain=1.0)
+    road_of(tmp_path / "outputs" / "store", other_faults=silent, judge_faults=silent).write(
+        folder, several(), constitution(), prompts(1)
+    )
+    with Store(tmp_path / "outputs" / "store") as store:
+        report = at_thresholds(folder, store, AT)
+    assert (report.pairs, report.incomplete, report.unlabelled, report.rows) == (0, 0, 6, ())
+
+
 def test_a_run_with_one_judge_has_nothing_to_tell(tmp_path):
     folder = tmp_path / "outputs" / "runs" / "panel"
     road = road_of(tmp_path / "outputs" / "store")
