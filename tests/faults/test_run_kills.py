@@ -116,7 +116,7 @@ def test_kills_of_the_driver(nursery, tmp_path):
 
 
 def test_kills_of_a_driver_in_a_tournament_before_two_judges(nursery, tmp_path):
-    check_kills_of_the_driver(nursery, tmp_path, 4, seed=31, more=TOURNAMENT)
+    check_kills_of_the_driver(nursery, tmp_path, 3, seed=31, more=TOURNAMENT)
 
 
 @pytest.mark.slow

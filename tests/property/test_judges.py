@@ -85,7 +85,7 @@ def check_changes(folder, changes):
 QUIET = {"deadline": None, "suppress_health_check": list(HealthCheck), "database": None}
 
 
-@settings(max_examples=5, **QUIET)
+@settings(max_examples=3, **QUIET)
 @given(st.lists(CHANGES, min_size=2, max_size=5))
 @example([("schedule", 3), ("others", 2), ("cascade", 1), ("text", 1)])
 @example([("others", 1), ("cascade", 1), ("schedule", 1), ("schedule", 4), ("threshold", 2)])

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from rlaif.engines.scripted import Faults
 from rlaif.errors import EngineCrashed
+from rlaif.feedback import road as road_module
 from rlaif.feedback.explain import explain
 from rlaif.feedback.schedule import half_of_all_pairs, most_rounds, play, swiss
 from rlaif.numbers.pooling import pooled
@@ -217,6 +218,23 @@ def test_a_tournament_that_crashed_goes_on_as_if_it_had_not(tmp_path, mode):
     assert len(files) > 8
     for name in files:
         assert (tmp_path / "resumed" / name).read_bytes() == (tmp_path / "undisturbed" / name).read_bytes(), name
+
+
+def test_a_tournament_before_two_judges_in_many_blocks_is_what_it_is_in_one(tmp_path, monkeypatch):
+    """Blocks of a large run are made anew for every sitting, and find the rounds before in the store."""
+    judges = JudgesSettings(others=({"model": "small"},), ask="cascade", threshold=0.1)
+    wanted, faults = scheduled("swiss", judges=judges), Faults(failed=0.1, abstain=0.1)
+    asked, rows = [], []
+    for name, judgments in (("one", road_module.BLOCK_JUDGMENTS), ("many", 40)):
+        monkeypatch.setattr(road_module, "BLOCK_JUDGMENTS", judgments)
+        road = road_of(tmp_path / name / "store", judge_faults=faults, other_faults=faults)
+        road.write(tmp_path / name / "run", wanted, constitution(), prompts(5))
+        asked.append({model: {one.id for one in requests} for model, requests in road.asked.items()})
+        rows.append([*read_rows(tmp_path / name / "run" / "labels.parquet")])
+        assert road.opened == ["policy", "small", "judge"]
+    assert asked[0] == asked[1]
+    assert rows[0] == rows[1]
+    assert len(rows[0]) == 5 * 8
 
 
 def test_comparisons_without_a_verdict_leave_the_rounds_going(tmp_path):
