@@ -58,7 +58,7 @@ def generate(
         progress.note(f"{drop.where}: left out, {drop.reason}")
     if len(inputs.prompts.drops) > _DROPS_SHOWN:
         progress.note(f"… {len(inputs.prompts.drops)} rows left out in all: {inputs.prompts.drop_counts}")
-    _agree(plan(settings, inputs, base=base, progress=progress), progress, is_confirmed)
+    agree(plan(settings, inputs, base=base, progress=progress), progress, is_confirmed)
     budget = Budget(calls=calls, tokens=tokens, seconds=None if minutes is None else minutes * 60)
     folder = run_folder(settings, base)
     try:
@@ -72,7 +72,7 @@ def generate(
         _print(summary, folder, config, base / settings.constitution, examples)
 
 
-def _agree(plan: "Plan", progress: "ConsoleProgress", is_confirmed: bool) -> None:
+def agree(plan: "Plan", progress: "ConsoleProgress", is_confirmed: bool) -> None:
     """Show the plan, and let a person agree to a large one. Raises SettingsError where nobody can be asked."""
     from rlaif.errors import SettingsError
 

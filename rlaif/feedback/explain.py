@@ -4,22 +4,20 @@ Nothing is told from memory. The prompts are rendered again from what the run sa
 templates), their keys are computed again, and the log-probabilities are those the store holds under these keys.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from rlaif.constitution import Constitution, load_constitution
-from rlaif.engines.base import ModelIdentity, Request
+from rlaif.constitution import Constitution
+from rlaif.engines.base import Request
 from rlaif.feedback.aggregate import label_verdicts
-from rlaif.feedback.ask import Known, look_up
+from rlaif.feedback.ask import Known
 from rlaif.feedback.check_verdicts import in_order
-from rlaif.feedback.mode import About, Heard, Mode, Pass, Values
-from rlaif.feedback.modes import mode_of
-from rlaif.feedback.previous import read_settings, read_templates
+from rlaif.feedback.finished import pair_of_row, read_finished, walk
+from rlaif.feedback.mode import About, Heard, Mode
 from rlaif.numbers.pooling import log_odds
-from rlaif.records import Judgment, LabelledPair, Message, PrincipleVerdict, Prompt, Response, ResponsePair, Score
+from rlaif.records import Judgment, LabelledPair, PrincipleVerdict, ResponsePair, Score
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,12 +78,9 @@ class Explanation:
 
 def explain(folder: Path, row: Mapping[str, Any], known: Known) -> Explanation:
     """Explain a row of a run's labels.parquet."""
-    settings, templates = read_settings(folder), read_templates(folder)
-    constitution = load_constitution(folder / "constitution.yaml")
-    summary = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    pair = _pair(row)
-    identity = ModelIdentity(**summary["judge"])
-    mode = mode_of(settings.judge, constitution, templates.mode or templates.judge, identity)
+    run = read_finished(folder)
+    settings, constitution, mode = run.settings, run.constitution, run.mode
+    pair = pair_of_row(row)
     asked, heard = _walk(mode, pair, known)
     floor, kind = settings.pairs.probability_floor, settings.label
     verdicts = in_order([*mode.verdicts(pair, heard, kind), *_computed(row, constitution)], constitution)
@@ -96,13 +91,9 @@ def explain(folder: Path, row: Mapping[str, Any], known: Known) -> Explanation:
 
 def _walk(mode: Mode, pair: ResponsePair, known: Known) -> tuple[list[tuple[Request, About]], Heard]:
     """The requests that ended in a verdict or in its lack, and what came of them: every pass as the run made it."""
-    passes: list[Pass] = []
-    values: list[Values] = []
     ends: dict[str, tuple[Request, About]] = {}
-    for _ in mode.stages:
-        asked = mode.plan_pass([pair], values)
-        passes.append(asked)
-        values.append(look_up(asked.asking, known).values)
+    passes, values = walk(mode, [pair], known)
+    for asked in passes:
         for key in asked.asking.requests:
             ends.pop(asked.rests_on.get(key, ""), None)
             ends[key] = (asked.asking.requests[key], asked.about(key))
@@ -137,26 +128,6 @@ def _computed(row: Mapping[str, Any], constitution: Constitution) -> list[Princi
         for one in row["principles"]
         if one["id"] in checks
     ]
-
-
-def _pair(row: Mapping[str, Any]) -> ResponsePair:
-    """The pair as it was judged; its ids follow from its texts."""
-    messages = tuple(Message(one["role"], one["content"]) for one in row["prompt"])
-    prompt = Prompt(messages=messages, tags=frozenset(row["tags"]))
-    x, y = (_response(prompt.id, row[name]) for name in ("response_x", "response_y"))
-    return ResponsePair(prompt, x, y)
-
-
-def _response(prompt_id: str, text: str) -> Response:
-    return Response(
-        prompt_id=prompt_id,
-        text=text,
-        policy="",
-        sample_index=0,
-        finish_reason="stop",
-        prompt_tokens=0,
-        output_tokens=0,
-    )
 
 
 def _steps(

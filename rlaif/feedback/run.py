@@ -68,11 +68,16 @@ def read_inputs(settings: Settings, base: Path) -> Inputs:
     return Inputs(
         constitution=load_constitution(settings.constitution, base=base),
         prompts=read_prompts(settings.prompts, base=base),
-        templates=Templates(
-            judge=_comparison_template(settings.judge.template, base, num_choices=2),
-            critique=_comparison_template(settings.judge.critique_template, base, num_choices=0),
-            mode=_mode_template(settings.judge, base),
-        ),
+        templates=find_templates(settings.judge, base),
+    )
+
+
+def find_templates(settings: JudgeSettings, base: Path) -> Templates:
+    """The templates that a judge's settings name, checked."""
+    return Templates(
+        judge=_comparison_template(settings.template, base, num_choices=2),
+        critique=_comparison_template(settings.critique_template, base, num_choices=0),
+        mode=_mode_template(settings, base),
     )
 
 
@@ -160,7 +165,7 @@ def test_constitution(
     refuse_other_modes(settings.judge, "rlaif constitution test")
     template = _comparison_template(settings.judge.template, base, num_choices=2)
     log_file = base / settings.output / "constitution-test.log"
-    judge = _model(settings.judge.model, settings.judge.engine or settings.engine, log_file)
+    judge = judge_of(settings, log_file)
     wish = tests_folder(base / settings.output, constitution.name, settings.judge.model)
     with Store(settings.store_place(base), will_append=True) as store, Session(judge) as session:
         found = run_tests(
@@ -179,8 +184,12 @@ def _announce(store: Store, progress: Progress | None) -> None:
 def models_of(settings: Settings, log_file: Path) -> Models:
     """The models of a run, known by their small files or their servers; none is loaded."""
     policies = [_model(policy.model, policy.engine or settings.engine, log_file) for policy in settings.policies]
-    judge = _model(settings.judge.model, settings.judge.engine or settings.engine, log_file)
-    return Models(policies=tuple(policies), judge=judge)
+    return Models(policies=tuple(policies), judge=judge_of(settings, log_file))
+
+
+def judge_of(settings: Settings, log_file: Path) -> Model:
+    """The judge alone."""
+    return _model(settings.judge.model, settings.judge.engine or settings.engine, log_file)
 
 
 def _model(name: str, engine: EngineSettings, log_file: Path) -> Model:
