@@ -45,7 +45,8 @@ class Measured:
 
 @dataclass(frozen=True, kw_only=True)
 class Card:
-    """`overall` has position and silence of all principles' verdicts together, and style and calibration of the label.
+    """`overall` has position, silence and probes of all principles' verdicts together, and style and calibration of the
+    label they end in.
     `kinds` says of each probe whether it makes an answer worse or changes nothing that matters."""
 
     judge: Mapping[str, str]

@@ -82,13 +82,18 @@ def _card(
     asked: Asked | None,
     notes: list[str],
 ) -> Card:
+    own = own_answers(verdicts, judge, policies, beside.policy_families, beside.judge_family)
+    family = [name for name, is_own in own.policies.items() if is_own]
+    if family:
+        shown = f" ({own.judge_family})" if own.judge_family else ""
+        notes = [*notes, f"of the judge's own family{shown}: {', '.join(family)}"]
     return make_card(
         verdicts,
         judge=asdict(judge),
         mode=mode,
         source=source,
         texts={principle.id: principle.text for principle in constitution.principles},
-        own=own_answers(verdicts, judge, policies, beside.policy_families, beside.judge_family),
+        own=own,
         known=read_known(beside.labels, verdicts) if beside.labels else None,
         asked=asked,
         notes=notes,

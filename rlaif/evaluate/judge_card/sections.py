@@ -9,6 +9,7 @@ from rlaif.evaluate.judge_card.figures import OWN
 from rlaif.numbers.figures import Estimate, Figure
 from rlaif.style import ABOUT
 
+LABEL = "the label"
 _MOST_PAIRS = 12
 _PROBED = {
     "flipped": ("verdicts flipped", ""),
@@ -64,8 +65,9 @@ def sections(card: Card) -> Iterator[Section]:
     yield _no_answer(every)
     yield _position(every)
     yield from _probes(card, every)
-    yield from _style(card, every)
-    yield from _calibration(every)
+    labelled = {LABEL: card.overall, **card.principles}
+    yield from _style(card, labelled)
+    yield from _calibration(labelled)
     yield from _beyond(card)
     yield from _between(card)
 
@@ -168,7 +170,7 @@ def _beyond(card: Card) -> Iterator[Section]:
             "Beyond people",
             "The judge's style effects less people's on the same pairs: what is left is the judge's own.",
             tuple(card.beyond_people),
-            (("label", cells),),
+            ((LABEL, cells),),
         )
 
 
