@@ -38,7 +38,14 @@ REPETITION = 0.3  # mean share of words said before
 SAID_TWICE = PLANTED.length + PLANTED.verbosity * (1 - REPETITION) / 2  # what saying an answer twice is worth
 POPULATION = 40_000  # prompts
 TARGET = (0.93, 0.97)
-RATES = ("swap_consistency", "same_position", "same_position_first", "first_slot_log_odds")
+RATES = (
+    "swap_consistency",
+    "same_position",
+    "same_position_first",
+    "clear",
+    "same_position_clear",
+    "first_slot_log_odds",
+)
 
 
 @dataclass(frozen=True, eq=False)

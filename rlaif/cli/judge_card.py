@@ -185,6 +185,9 @@ def card_view(card: "Card") -> "RenderableType":
         for name in ("", *section.columns):
             table.add_column(safe(name), overflow="fold")
         for name, cells in section.rows:
-            table.add_row(safe(name), *(Text.assemble(cell.value, "\n", (cell.interval, "dim")) for cell in cells))
+            table.add_row(
+                safe(name),
+                *(Text.assemble(cell.value, "\n", (cell.interval.replace("; ", "\n"), "dim")) for cell in cells),
+            )
         parts.append(table)
     return Group(*parts)

@@ -78,6 +78,7 @@ def test_flips_by_hand():
     after = np.array([0.7, 0.1, 0.6, 0.9, 0.5, 0.9])
     found = estimates(cluster_bootstrap(np.arange(6)), flip_measures(before, after))
     assert (found["flipped"].value, found["flipped"].n) == (0.5, 4)
+    assert (found["flipped_clear"].value, found["flipped_clear"].n) == (pytest.approx(2 / 3), 3)
     assert (found["won_over"].value, found["won_over"].n) == (0.5, 2)
     odds = np.log(after[:5] / (1 - after[:5])) - np.log(before[:5] / (1 - before[:5]))
     assert (found["shift"].value, found["shift"].n) == (pytest.approx(odds.mean()), 5)

@@ -82,7 +82,7 @@ def test_the_card_of_a_run(run, rlaif):
     assert card["sentence"] in (run / "card.md").read_text()
     code, out, _ = rlaif("judge-card", "default")
     assert code == 0
-    assert "Same place" in out
+    assert "same place" in out
     assert "n " in out
 
 

@@ -25,7 +25,7 @@ FLOOR = 0.001  # of probabilities whose log-odds are taken: ± 6.9
 OWN = "own"
 NO_ORDERS = "each answer was scored alone, so there is no order"
 _RANK_ROWS = 5000  # enough to see that a column is a combination of the others
-_SHARES = ("swap_consistency", "same_position", "same_position_first")
+_SHARES = ("swap_consistency", "same_position", "same_position_first", "clear", "same_position_clear")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

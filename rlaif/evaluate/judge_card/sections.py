@@ -13,6 +13,7 @@ LABEL = "the label"
 _MOST_PAIRS = 12
 _PROBED = {
     "flipped": ("verdicts flipped", ""),
+    "flipped_clear": ("clear verdicts flipped", "Of pairs outside 0.45 to 0.55 before and after the change."),
     "shift": ("log-odds towards the changed answer", "The mean change of the verdict's log-odds."),
     "won_over": (
         "verdicts won over",
@@ -83,12 +84,20 @@ def _no_answer(every: Mapping[str, Measured]) -> Section:
 
 
 def _position(every: Mapping[str, Measured]) -> Section:
-    shares = ("same_position", "same_position_first", "swap_consistency")
+    shares = ("swap_consistency", "same_position", "same_position_first", "clear", "same_position_clear")
     return Section(
         "Position",
-        "Same place: pairs whose verdict names the same place in both orders, so the place decided; of these, those"
-        " that name the first. The first place's worth is half the difference of the log-odds between the orders.",
-        ("same place", "of these, the first", "same answer in both orders", "first place, log-odds"),
+        "Pairs whose two orders name the same answer, or the same place, and then whether that is the first. Two"
+        " answers that are alike by a principle fall to either side by a hair: clear are pairs that both orders put"
+        " outside 0.45 to 0.55. First place: half the difference of the log-odds between the orders.",
+        (
+            "same answer",
+            "same place",
+            "of these, the first",
+            "clear pairs",
+            "of these, same place",
+            "first place, log-odds",
+        ),
         _rows(
             every,
             lambda one: [

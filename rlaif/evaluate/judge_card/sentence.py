@@ -23,7 +23,7 @@ def plain_sentence(
     probes: Mapping[str, Mapping[str, Figure]],
 ) -> str:
     """One sentence of what somebody should know who uses this judge's labels."""
-    parts = [_answers(no_answer.get("all")), _orders(position.get("swap_consistency")), _sway(position, style)]
+    parts = [_answers(no_answer.get("all")), _orders(position), _sway(position, style)]
     turned = _turned(probes)
     said = [part for part in (*parts, turned) if part]
     return f"{judge} {', '.join(said[:-1])}{', and ' if len(said) > 1 else ''}{said[-1]}."
@@ -35,10 +35,15 @@ def _answers(silent: Figure | None) -> str:
     return "answers every time" if silent.value == 0 else f"gives no answer {share(silent.value)} of the time"
 
 
-def _orders(consistent: Figure | None) -> str:
-    if not isinstance(consistent, Estimate):
-        return ""
-    return f"names the same answer in both orders for {share(consistent.value)} of pairs{_between(consistent)}"
+def _orders(position: Mapping[str, Figure]) -> str:
+    """Of clear pairs, where there are any: which side of a tie a rounding falls to means nothing."""
+    clear, place = position.get("clear"), position.get("same_position_clear")
+    if isinstance(clear, Estimate) and isinstance(place, Estimate):
+        return (
+            f"lets the place decide {share(place.value)}{_between(place)} of the {share(clear.value)} of pairs on which"
+            " it is clear in both orders"
+        )
+    return "is clear about no pair in both orders" if isinstance(clear, Estimate) else ""
 
 
 def _sway(position: Mapping[str, Figure], style: Mapping[str, Effect]) -> str:
@@ -58,12 +63,12 @@ def _turned(probes: Mapping[str, Mapping[str, Figure]]) -> str:
     if not turned:
         return ""
     most = max(turned)
-    return f"turns at most {share(most[0])} of its verdicts over a change that should not matter ({most[1]})"
+    return f"turns at most {share(most[0])} of its clear verdicts over a change that should not matter ({most[1]})"
 
 
 def _flipped(probes: Mapping[str, Mapping[str, Figure]]) -> Iterator[tuple[float, str]]:
     for name, figures in probes.items():
-        flipped = figures["flipped"]
+        flipped = figures["flipped_clear"]
         if isinstance(flipped, Estimate):
             yield flipped.value, name
 
