@@ -1,7 +1,7 @@
 """Principles against each other: which say the same thing twice, and which pull against each other.
 
-Two principles that name the same answer nearly always are one principle with two weights. Two that name different
-answers more often than not cancel each other in the label. Both are properties of this judge on these answers: on
+Two principles that name the same answer nearly always are one principle with two weights. Two that mostly name
+different answers cancel each other in the label. Both are properties of this judge on these answers: on
 others, "be brief" and "give an example" need not contradict.
 """
 
@@ -24,7 +24,7 @@ from rlaif.records import TIE_WIDTH
 
 Relation = Literal["duplicate", "contradict", ""]
 DUPLICATE_FROM = 0.9  # the interval of the agreement lies above it
-CONTRADICT_BELOW = 0.5  # the interval of the agreement lies below it
+CONTRADICT_BELOW = 0.4  # the interval of the agreement lies below it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -43,7 +43,7 @@ class Cell:
             return ""
         if not isinstance(one, Estimate):
             return one.because
-        n = f"n {one.n:,}, {one.clusters:,} prompts"
+        n = f"n {one.n:,}" + (f", {one.clusters:,} prompts" if one.n != one.clusters else " prompts")
         if one.low is None or one.high is None:
             return f"{n}; {one.because}"
         ends = [f"{100 * end:.1f}" if self.is_share else f"{end:+.3f}" for end in (one.low, one.high)]
@@ -199,7 +199,7 @@ def _between(card: Card) -> Iterator[Section]:
     yield Section(
         "Between principles",
         "Agreement: of pairs on which both name an answer, those on which it is the same. `duplicate`: its interval is"
-        f" above 90 %; `contradict`: below 50 %. {len(rows)} of {len(card.between)} shown; the JSON has all.",
+        f" above 90 %; `contradict`: below 40 %. {len(rows)} of {len(card.between)} shown; the JSON has all.",
         ("agreement", "correlation of log-odds"),
         rows,
     )
