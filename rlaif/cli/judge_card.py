@@ -32,7 +32,10 @@ def judge_card(
         str | None, typer.Option("--judge", metavar="MODEL", help="Ask this judge, with the settings' other values.")
     ] = None,
     pairs: Annotated[
-        str | None, typer.Option(metavar="RUN", help="With --judge: ask about this run's pairs, not about ours.")
+        str | None,
+        typer.Option(
+            metavar="RUN", help="With --judge: ask about the pairs of this run, or label file, not about ours."
+        ),
     ] = None,
     probes: Annotated[
         list[Path] | None,
@@ -41,6 +44,9 @@ def judge_card(
     limit: Annotated[
         int | None, typer.Option(min=1, help="With --judge: so many pairs of each source at most.")
     ] = None,
+    is_plain: Annotated[
+        bool, typer.Option("--plain", help="With --judge: the pairs as they are, without changed answers.")
+    ] = False,
     labels: Annotated[
         list[Path] | None, typer.Option(metavar="FILE", help="People's labels on these pairs, for calibration.")
     ] = None,
@@ -74,13 +80,14 @@ def judge_card(
 
     families = _families(policy_family or [])
     beside = Beside(labels=tuple(labels or ()), judge_family=judge_family, policy_families=families)
-    _check(run, judge, {"--pairs": pairs, "--probes": probes, "--limit": limit, "--set": sets, "--plan": is_plan})
+    for_asking = {"--pairs": pairs, "--probes": probes, "--limit": limit, "--plain": is_plain}
+    _check(run, judge, for_asking | {"--set": sets, "--plan": is_plan})
     if run is not None:
         folder = find_run(run, output)
         card = card_of_run(folder, lambda: Store(store or store_of_run(folder)), beside)
     else:
         project = open_project(config, [*(sets or []), f"judge.model={json.dumps(judge)}"])
-        probed = find_probes(find_run(pairs, output) if pairs else None, probes or [], limit)
+        probed = find_probes(_source(pairs, output), probes or [], limit, is_changed=not is_plain)
         found = _ask(project, probed, beside, store, is_plan=is_plan, is_confirmed=is_confirmed)
         if found is None:
             return
@@ -96,6 +103,13 @@ def _check(run: str | None, judge: str | None, for_asking: dict[str, Any]) -> No
     stray = [name for name, value in for_asking.items() if value]
     if run is not None and stray:
         raise InputError(f"{', '.join(stray)} {'go' if stray[1:] else 'goes'} with --judge alone.", do=do)
+
+
+def _source(pairs: str | None, output: Path) -> Path | None:
+    """A label file, or a run's folder."""
+    if pairs is None:
+        return None
+    return Path(pairs) if Path(pairs).is_file() else find_run(pairs, output)
 
 
 def _families(told: list[str]) -> dict[str, str]:
@@ -137,7 +151,7 @@ def _ask(
             Console().print(plan_view(plan))
             return None
         agree(plan, progress, is_confirmed)
-        wish = card_folder(outputs, constitution.name, settings.judge.model)
+        wish = card_folder(outputs, constitution.name, settings.judge.model, probed.source)
         asked = ask_judge(road, probed.probes, store=store, progress=progress, wish=wish)
         for damage in store.damage:
             progress.note(f"unreadable result, asked again: {damage}")

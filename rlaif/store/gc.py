@@ -44,14 +44,14 @@ def tests_folder(output: Path, constitution: str, judge: str) -> Path:
     return output / TESTS / _name_of(constitution, judge)
 
 
-def card_folder(output: Path, constitution: str, judge: str) -> Path:
-    """Where it is written what the card of a judge wants. Asking for it again replaces that wish."""
-    return output / CARDS / _name_of(constitution, judge)
+def card_folder(output: Path, constitution: str, judge: str, source: str) -> Path:
+    """Where it is written what the card of a judge wants that was asked about `source`. Asking again replaces it."""
+    return output / CARDS / _name_of(constitution, judge, source)
 
 
-def _name_of(constitution: str, judge: str) -> str:
-    readable = re.sub(r"[^A-Za-z0-9._-]+", "-", f"{constitution}-{judge}").strip("-.")[:60]
-    return f"{readable}-{digest([constitution, judge])[:8]}"
+def _name_of(*parts: str) -> str:
+    readable = re.sub(r"[^A-Za-z0-9._-]+", "-", "-".join(parts[:2])).strip("-.")[:60]
+    return f"{readable}-{digest(list(parts))[:8]}"
 
 
 def folders_that_want(output: Path, forget: Collection[str] = ()) -> list[Path]:

@@ -126,6 +126,36 @@ def test_asking_about_a_runs_pairs_and_published_probes(run, rlaif, tmp_path):
     assert (flipped["n"], flipped["clusters"]) == (18, 9)
 
 
+def test_asking_about_a_label_files_pairs_gives_calibration(run, rlaif):
+    code, _, err = rlaif("labels", "import", "outputs/runs/default/labels.parquet", "--output", "judge.jsonl")
+    assert code == 0, err
+    people = [json.loads(line) for line in (run / "judge.jsonl").read_text().splitlines()]
+    for place, row in enumerate(people):
+        row |= {"kind": "human", "choice": "first" if place % 3 else "second", "probability": None, "marks": []}
+        row |= {"first_model": "meta/llama-1", "second_model": "qwen/qwen-1"}
+    (run / "people.jsonl").write_text("".join(json.dumps(row) + "\n" for row in people))
+    asked = (
+        "judge-card",
+        "--judge",
+        "my-llama",
+        "--pairs",
+        "people.jsonl",
+        "--labels",
+        "people.jsonl",
+        "--plain",
+        "--json",
+    )
+    code, out, err = rlaif(*asked)
+    assert code == 0, err
+    assert f"plan: {36 * 2 * 2} judge calls" in err
+    card = json.loads(out)
+    assert card["source"] == "asked about pairs of the label file people.jsonl"
+    assert card["overall"]["calibration"]["agreement"]["n"] == card["pairs"] == 36
+    assert card["self_preference"]["policies_of_the_family"] == {"meta/llama-1": True, "qwen/qwen-1": False}
+    assert card["overall"]["probes"] == {}
+    assert "own" in card["beyond_people"]
+
+
 def test_a_scoring_judge_has_no_position(run, rlaif):
     code, out, err = rlaif("judge-card", "--judge", "judge", "--limit", "3", "--set", "judge.mode=score", "--json")
     assert code == 0, err

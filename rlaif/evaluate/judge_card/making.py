@@ -16,15 +16,17 @@ from rlaif.evaluate.judge_card.probe_sets import (
     ProbeSet,
     changed_pairs,
     joined,
+    one_of_each,
     own_pairs,
-    pairs_of_run,
     read_probe_folder,
 )
 from rlaif.evaluate.judge_card.verdicts import Reasons, Row, Verdicts, is_silent, reasons_of, verdicts_of
 from rlaif.feedback.ask import Known
 from rlaif.feedback.finished import FinishedRun, pair_of_row, read_finished
 from rlaif.feedback.road import Road
+from rlaif.labels.file import read_votes
 from rlaif.pair_dataset import read_rows
+from rlaif.records import ResponsePair
 
 NO_PROBES = "nothing was asked about changed answers: `rlaif judge-card --judge` does"
 _AT_ONCE = 1000  # rows whose reasons are looked up together
@@ -140,19 +142,33 @@ class Probed:
         return [f"left out: {count:,} × {why}" for why, count in self.probes.left_out.items()]
 
 
-def find_probes(run: Path | None, folders: list[Path], limit: int | None) -> Probed:
-    """A run's pairs and their changed twins, published folders, or, where nothing is named, our own pairs."""
+def find_probes(source: Path | None, folders: list[Path], limit: int | None, *, is_changed: bool = True) -> Probed:
+    """The pairs of a run's folder or of a label file, and published folders; where nothing is named, our own pairs.
+    Pairs come with their changed twins where `is_changed`; published ones have their own."""
     sets, said = [], []
     policies: Mapping[str, ModelIdentity] = {}
-    if run is not None:
-        finished = read_finished(run)
-        policies = policies_of(finished)
-        sets.append(changed_pairs(pairs_of_run(rows_of(run), limit)))
-        said.append(f"pairs of the run {finished.settings.name}")
+    if source is not None:
+        pairs, policies, named = _pairs_of(source)
+        sets.append(changed_pairs(one_of_each(pairs, limit), is_changed=is_changed))
+        said.append(f"pairs of {named}")
     for folder in folders:
         sets.append(read_probe_folder(folder, limit))
         said.append(f"the probes in {folder.name}")
     if not sets:
-        sets.append(changed_pairs(own_pairs()[:limit]))
+        sets.append(changed_pairs(own_pairs()[:limit], is_changed=is_changed))
         said.append("the pairs that come with rlaif")
     return Probed(probes=joined(sets), source=f"asked about {' and '.join(said)}", policies=policies)
+
+
+def _pairs_of(source: Path) -> tuple[list[ResponsePair], dict[str, ModelIdentity], str]:
+    """Pairs, who answered, and what to call the source. Of a label file nothing is known of a model but its name."""
+    if source.is_dir():
+        run = read_finished(source)
+        return [pair_of_row(row) for row in rows_of(source)], policies_of(run), f"the run {run.settings.name}"
+    pairs = list({vote.pair.id: vote.pair for vote in read_votes(source)}.values())
+    names = {one.policy for pair in pairs for one in (pair.x, pair.y) if one.policy}
+    return pairs, {name: _by_name(name) for name in sorted(names)}, f"the label file {source.name}"
+
+
+def _by_name(name: str) -> ModelIdentity:
+    return ModelIdentity(name=name, weights=name, chat_template="", dtype="")

@@ -15,7 +15,7 @@ from typing import Any, Literal
 from rlaif.documents import no_such_file
 from rlaif.errors import DataError, Where
 from rlaif.evaluate.judge_card.perturb import PERTURBATIONS
-from rlaif.feedback.finished import bare_response, pair_of_row
+from rlaif.feedback.finished import bare_response
 from rlaif.identity import digest
 from rlaif.records import Message, Prompt, Response, ResponsePair
 
@@ -65,7 +65,7 @@ def paired(prompt: Prompt, one: Response, other: Response) -> ResponsePair:
     return ResponsePair(prompt, x, y)
 
 
-def changed_pairs(pairs: Iterable[ResponsePair]) -> ProbeSet:
+def changed_pairs(pairs: Iterable[ResponsePair], *, is_changed: bool = True) -> ProbeSet:
     """Each of our changes to one answer of every pair; which one, the pair's id decides."""
     kept: dict[str, ResponsePair] = {}
     probes: list[Probe] = []
@@ -76,7 +76,7 @@ def changed_pairs(pairs: Iterable[ResponsePair]) -> ProbeSet:
             continue
         kept[pair.id] = pair
         plain, other = (pair.x, pair.y) if int(digest({"changed": pair.id})[:8], 16) % 2 else (pair.y, pair.x)
-        for name, change in PERTURBATIONS.items():
+        for name, change in PERTURBATIONS.items() if is_changed else ():
             changed = bare_response(pair.prompt.id, change(plain.text), plain.policy)
             if changed.id in (plain.id, other.id):
                 left_out[f"{name}: changes nothing"] = left_out.get(f"{name}: changes nothing", 0) + 1
@@ -100,11 +100,10 @@ def own_pairs() -> list[ResponsePair]:
     return [pair for _, pair in _pairs(OWN_PAIRS, "a", "b")]
 
 
-def pairs_of_run(rows: Iterable[Mapping[str, Any]], limit: int | None) -> list[ResponsePair]:
-    """Pairs of a run's labels: one of each prompt, then a second one of each, and so on up to `limit`."""
+def one_of_each(pairs: Iterable[ResponsePair], limit: int | None) -> list[ResponsePair]:
+    """One pair of each prompt, then a second one of each, and so on up to `limit`."""
     by_prompt: dict[str, list[ResponsePair]] = {}
-    for row in rows:
-        pair = pair_of_row(row)
+    for pair in pairs:
         by_prompt.setdefault(pair.prompt.id, []).append(pair)
     most = max(map(len, by_prompt.values()), default=0)
     turns = [own[turn] for turn in range(most) for own in by_prompt.values() if turn < len(own)]

@@ -5,6 +5,7 @@ the pair's response whose id sorts first, so which answer a source lists first c
 """
 
 import re
+from array import array
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -71,23 +72,23 @@ class _Taken:
         self._seats, self._reasons = seats, reasons
         self._pairs: list[str] = []
         self._prompts: list[str] = []
-        self._numbers: list[list[list[float]]] = []  # per pair and principle: asked, first, second, both
-        self._labels: list[float] = []
-        self._styles: list[tuple[str, str]] = []
-        self._known: dict[str, tuple[float, ...]] = {}
+        self._numbers = array("d")  # per pair and principle: asked, first, second, both
+        self._labels = array("d")
+        self._styles = array("d")
+        self._known: dict[str, dict[str, float]] = {}  # of the responses of one prompt, which stand together
         self._policies: list[tuple[str | None, str | None]] = []
         self._silent: list[defaultdict[str, list[tuple[int, int]]]] = [defaultdict(list) for _ in seats]
 
     def add(self, row: Row) -> None:
         place = len(self._pairs)
         self._pairs.append(row["pair_id"])
+        if not self._prompts or self._prompts[-1] != row["prompt_id"]:
+            self._known.clear()
         self._prompts.append(row["prompt_id"])
         self._labels.append(_number(row["probability_x"]))
         self._policies.append((row.get("policy_x"), row.get("policy_y")))
-        for name in ("x", "y"):
-            if row[f"{name}_id"] not in self._known:
-                self._known[row[f"{name}_id"]] = tuple(style_of(row[f"response_{name}"]).values())
-        self._styles.append((row["x_id"], row["y_id"]))
+        x, y = (self._style(row[f"{name}_id"], row[f"response_{name}"]) for name in ("x", "y"))
+        self._styles.extend(x[name] - y[name] for name in STYLES)
         numbers = [[0.0, np.nan, np.nan, np.nan] for _ in self._seats]
         for one in row["principles"]:
             seat = self._seats.get(one["id"])
@@ -95,7 +96,12 @@ class _Taken:
                 first, second = _number(one["shown_first"]), _number(one["shown_second"])
                 numbers[seat] = [1.0, first, second, _number(one["probability"])]
                 self._note_silence(row["pair_id"], one, place, seat)
-        self._numbers.append(numbers)
+        self._numbers.extend(number for own in numbers for number in own)
+
+    def _style(self, response_id: str, text: str) -> dict[str, float]:
+        if response_id not in self._known:
+            self._known[response_id] = style_of(text)
+        return self._known[response_id]
 
     def _note_silence(self, pair_id: str, one: Mapping[str, Any], place: int, seat: int) -> None:
         for order, name in enumerate(("shown_first", "shown_second")):
@@ -105,11 +111,8 @@ class _Taken:
 
     def verdicts(self, principles: tuple[str, ...], has_orders: bool) -> Verdicts:
         num_pairs = len(self._pairs)
-        numbers = np.array(self._numbers, dtype=np.float64).reshape(num_pairs, len(principles), 4)
-        x, y = (
-            np.array([self._known[ids[side]] for ids in self._styles]).reshape(num_pairs, len(STYLES))
-            for side in (0, 1)
-        )
+        numbers = np.array(self._numbers).reshape(num_pairs, len(principles), 4)
+        styles = np.array(self._styles).reshape(num_pairs, len(STYLES))
         return Verdicts(
             principles=principles,
             pairs=tuple(self._pairs),
@@ -118,8 +121,8 @@ class _Taken:
             shown_first=numbers[:, :, 1],
             shown_second=numbers[:, :, 2],
             probability=numbers[:, :, 3],
-            label=np.array(self._labels, dtype=np.float64),
-            styles={name: (x - y)[:, place] for place, name in enumerate(STYLES)},
+            label=np.array(self._labels),
+            styles={name: styles[:, place] for place, name in enumerate(STYLES)},
             policies=tuple(self._policies),
             reasons=tuple(
                 {why: _marked(own, num_pairs) for why, own in sorted(silent.items())} for silent in self._silent
