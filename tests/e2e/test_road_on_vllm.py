@@ -182,13 +182,13 @@ def test_a_limit_on_calls_is_kept_to_on_a_real_engine(tmp_path):
 
 
 def test_the_judges_card_is_read_from_what_it_said(made):
-    """No model is loaded for it: a judge that follows small.yaml names the same answer in both orders nearly always."""
+    """No model is loaded for it: where the tiny judge is clear, the place hardly ever decides."""
     folder, _ = made
     done = rlaif(folder, "judge-card", "road", "--html", "card.html", "--json")
     assert done.returncode == 0, done.stderr
     card = json.loads(done.stdout)
     assert [one["id"] for one in card["principles"]] == list(WANTED)
     assert card["overall"]["no_answer"]["all"]["value"] == 0
-    assert card["overall"]["position"]["swap_consistency"]["value"] > 0.8
+    assert card["overall"]["position"]["same_position_clear"]["value"] < 0.1
     assert card["self_preference"]["policies_of_the_family"] == {"tiny-policy": True}
     assert (folder / "card.html").read_text().startswith("<!doctype html>")

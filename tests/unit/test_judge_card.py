@@ -4,10 +4,14 @@ import json
 
 import numpy as np
 import pytest
+import statsmodels.api as sm
+from scipy import stats
 
+from benchmarks import judge_bias
 from rlaif.engines.scripted import Faults, shown_answers
 from rlaif.evaluate.judge_card.between import compare_principles
 from rlaif.evaluate.judge_card.families import family_of
+from rlaif.evaluate.judge_card.figures import group_of, style_figures
 from rlaif.evaluate.judge_card.making import rows_of
 from rlaif.evaluate.judge_card.people import calibration
 from rlaif.evaluate.judge_card.sections import sections
@@ -39,6 +43,26 @@ def test_planted_biases_are_found_through_the_scripted_engine(card):
             assert holds(effect.log_odds, getattr(PLANTED, name) * effect.typical), name
         assert holds(one.style["own"].log_odds, PLANTED.own)
         assert one.style["own"].log_odds.low > 0
+
+
+def test_style_effects_are_those_of_statsmodels_with_the_place_held():
+    """Both orders as rows, the place as a column of 1 and -1, each style over its root mean square, not centred."""
+    one = judge_bias.simulate(np.random.default_rng(3), 30)
+    group = group_of(one.verdicts, 0)
+    place = np.repeat([1.0, -1.0], len(group.prompts))
+    columns = [np.tile(column / np.sqrt((column**2).mean()), 2) for column in group.styles.values()]
+    design, clusters = (
+        np.column_stack([place, *columns]),
+        np.unique([*group.prompts, *group.prompts], return_inverse=True)[1],
+    )
+    outcomes = np.concatenate([group.shown_first, group.shown_second])
+    theirs = sm.GLM(outcomes, design, family=sm.families.Binomial()).fit(
+        cov_type="cluster", cov_kwds={"groups": clusters, "use_correction": True}
+    )
+    found = list(style_figures(group).values())
+    assert [effect.logistic.value for effect in found] == pytest.approx(theirs.params[1:], rel=1e-6)
+    half = stats.t.ppf(0.975, 29) * theirs.bse[1:]
+    assert [effect.logistic.high - effect.logistic.value for effect in found] == pytest.approx(half, rel=1e-6)
 
 
 def test_a_judge_without_biases_shows_none(tmp_path):
