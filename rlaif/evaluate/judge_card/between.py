@@ -51,7 +51,7 @@ def compare_principles(verdicts: Verdicts, *, num_resamples: int = 2000) -> list
     """Every two principles, in the constitution's order."""
     names = verdicts.principles
     measures = dict(_measures(verdicts.probability, names))
-    found = estimates(cluster_bootstrap(np.asarray(verdicts.prompts), num_resamples=num_resamples), measures)
+    found = estimates(cluster_bootstrap(verdicts.clusters, num_resamples=num_resamples), measures)
     return [
         Between(
             first=one,

@@ -152,7 +152,7 @@ def _one_principle(
         probes=probe_figures(asked, [seat], num_resamples) if asked else {},
         calibration={}
         if people is None
-        else calibration(probability, people, verdicts.prompts, num_resamples=num_resamples),
+        else calibration(probability, people, verdicts.clusters, num_resamples=num_resamples),
     )
 
 
@@ -164,7 +164,7 @@ def _overall(
     styles = dict(verdicts.styles) | ({} if own is None else {OWN: own})
     nothing = np.full(len(verdicts.pairs), np.nan)
     label = Group(
-        prompts=verdicts.prompts,
+        prompts=verdicts.clusters,
         shown_first=nothing,
         shown_second=nothing,
         probability=verdicts.label,
@@ -178,7 +178,7 @@ def _overall(
         position=position_figures(every, num_resamples=num_resamples),
         style=style_figures(label),
         probes=probe_figures(asked, range(len(verdicts.principles)), num_resamples) if asked else {},
-        calibration=calibration(verdicts.label, known.label, verdicts.prompts, num_resamples=num_resamples)
+        calibration=calibration(verdicts.label, known.label, verdicts.clusters, num_resamples=num_resamples)
         if known
         else {},
     )

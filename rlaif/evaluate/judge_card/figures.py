@@ -6,7 +6,7 @@ standardised logistic one, which is what the literature reports, and the effect 
 not shrink with what the columns leave out (`rlaif/numbers/linear.py`). Neither holds the answers' worth constant.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +14,7 @@ from scipy import special
 
 from rlaif.evaluate.judge_card.verdicts import Verdicts
 from rlaif.numbers.bootstrap import cluster_bootstrap
-from rlaif.numbers.figures import BoolArray, Figure, FloatArray, NotDefined
+from rlaif.numbers.figures import BoolArray, Figure, FloatArray, IntArray, NotDefined
 from rlaif.numbers.intervals import estimates, mean_measure
 from rlaif.numbers.linear import fit_linear
 from rlaif.numbers.logistic import fit_logistic, standardised
@@ -45,7 +45,7 @@ class Group:
     `silent` (N, 2) are the orders without a verdict, by reason, of those that were `asked`.
     """
 
-    prompts: Sequence[str]
+    prompts: IntArray
     shown_first: FloatArray
     shown_second: FloatArray
     probability: FloatArray
@@ -58,7 +58,7 @@ class Group:
 def group_of(verdicts: Verdicts, seat: int, own: FloatArray | None = None) -> Group:
     """One principle's. own (N,): 1 where x alone is of the judge's family, -1 where y alone is, 0 else."""
     return Group(
-        prompts=verdicts.prompts,
+        prompts=verdicts.clusters,
         shown_first=verdicts.shown_first[:, seat],
         shown_second=verdicts.shown_second[:, seat],
         probability=verdicts.probability[:, seat],
@@ -75,7 +75,7 @@ def group_of_all(verdicts: Verdicts) -> Group:
     reasons = sorted({why for own in verdicts.reasons for why in own})
     none = np.zeros((len(verdicts.pairs), 2))
     return Group(
-        prompts=[prompt for _ in seats for prompt in verdicts.prompts],
+        prompts=np.tile(verdicts.clusters, len(seats)),
         shown_first=verdicts.shown_first.T.reshape(-1),
         shown_second=verdicts.shown_second.T.reshape(-1),
         probability=verdicts.probability.T.reshape(-1),
@@ -96,7 +96,7 @@ def silence_figures(group: Group, *, num_resamples: int = 2000) -> dict[str, Fig
         )
         for why, own in counts.items()
     }
-    bootstrap = cluster_bootstrap(np.repeat(np.asarray(group.prompts), 2), num_resamples=num_resamples)
+    bootstrap = cluster_bootstrap(np.repeat(group.prompts, 2), num_resamples=num_resamples)
     return {why: with_exact_ends(one) for why, one in estimates(bootstrap, measures).items()}
 
 
@@ -104,7 +104,7 @@ def position_figures(group: Group, *, num_resamples: int = 2000) -> dict[str, Fi
     """What the two orders of each pair tell (`rlaif/numbers/position.py`)."""
     if not group.has_orders:
         return {name: NotDefined(NO_ORDERS, 0) for name in (*_SHARES, "first_slot_log_odds")}
-    bootstrap = cluster_bootstrap(np.asarray(group.prompts), num_resamples=num_resamples)
+    bootstrap = cluster_bootstrap(group.prompts, num_resamples=num_resamples)
     found = estimates(bootstrap, position_measures(group.shown_first, group.shown_second, FLOOR))
     return {name: with_exact_ends(one) if name in _SHARES else one for name, one in found.items()}
 
@@ -132,13 +132,13 @@ def style_figures(group: Group) -> dict[str, Effect]:
     return found
 
 
-def _stacked(group: Group) -> tuple[FloatArray, dict[str, FloatArray], Sequence[str]]:
+def _stacked(group: Group) -> tuple[FloatArray, dict[str, FloatArray], IntArray]:
     """Both orders as rows of their own, with the place that x was shown in; or one row each, where nothing has one."""
     if not group.has_orders:
         return group.probability, dict(group.styles), group.prompts
     place = np.repeat([1.0, -1.0], len(group.prompts))
     columns = {"place": place} | {name: np.tile(column, 2) for name, column in group.styles.items()}
-    return np.concatenate([group.shown_first, group.shown_second]), columns, [*group.prompts, *group.prompts]
+    return np.concatenate([group.shown_first, group.shown_second]), columns, np.tile(group.prompts, 2)
 
 
 def _usable(

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from rlaif.evaluate.judge_card.figures import OWN
 from rlaif.evaluate.judge_card.verdicts import Verdicts
@@ -70,7 +71,7 @@ def _mean_shares(votes: Sequence[tuple[str, float | None]], pairs: Sequence[str]
 
 
 def calibration(
-    probability: FloatArray, people: FloatArray, prompts: Sequence[str], *, num_resamples: int = 2000
+    probability: FloatArray, people: FloatArray, prompts: ArrayLike, *, num_resamples: int = 2000
 ) -> dict[str, Figure]:
     """Agreement with people, calibration errors, and the reliability curve (`bins/NN/said`, `bins/NN/came`).
 
@@ -92,7 +93,7 @@ def beyond_people(verdicts: Verdicts, people: FloatArray, own: FloatArray | None
     columns = dict(verdicts.styles) | ({} if own is None else {OWN: own})
     counted = np.isfinite(verdicts.label) & np.isfinite(people)
     used = {name: column for name, column in columns.items() if np.nan_to_num(column[counted]).any()}
-    fit = excess_effects(verdicts.label, people[:, None], used, np.asarray(verdicts.prompts)) if used else None
+    fit = excess_effects(verdicts.label, people[:, None], used, verdicts.clusters) if used else None
     found: dict[str, Figure] = {}
     for name, column in columns.items():
         if name not in used:
