@@ -69,7 +69,7 @@ def _turned(probes: Mapping[str, Mapping[str, Figure]]) -> str:
 def _flipped(probes: Mapping[str, Mapping[str, Figure]]) -> Iterator[tuple[float, str]]:
     for name, figures in probes.items():
         flipped = figures["flipped_clear"]
-        if isinstance(flipped, Estimate):
+        if isinstance(flipped, Estimate) and flipped.low is not None:  # of a handful of verdicts nothing is said here
             yield flipped.value, name
 
 
