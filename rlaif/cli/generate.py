@@ -72,11 +72,7 @@ def generate(
         _print(summary, folder, config, base / settings.constitution, examples)
 
 
-<<<<<<< HEAD
-def agree(plan: "Plan", progress: "ConsoleProgress", is_confirmed: bool) -> None:
-=======
 def agree(plan: "Plan", progress: "ConsoleProgress", is_confirmed: bool, *, command: str = "plan") -> None:
->>>>>>> 10fa78f07e77b6ec62c9828440054a1a090e8b77
     """Show the plan, and let a person agree to a large one. Raises SettingsError where nobody can be asked."""
     from rlaif.errors import SettingsError
 

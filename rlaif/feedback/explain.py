@@ -78,19 +78,9 @@ class Explanation:
 
 def explain(folder: Path, row: Mapping[str, Any], known: Known) -> Explanation:
     """Explain a row of a run's labels.parquet."""
-<<<<<<< HEAD
     run = read_finished(folder)
     settings, constitution, mode = run.settings, run.constitution, run.mode
     pair = pair_of_row(row)
-=======
-    settings, templates = read_settings(folder), read_templates(folder)
-    constitution = load_constitution(folder / "constitution.yaml")
-    complete = next(folder / name for name in ("run.json", "revisions.json") if (folder / name).is_file())
-    summary = json.loads(complete.read_text(encoding="utf-8"))
-    pair = _pair(row)
-    identity = ModelIdentity(**summary["judge"])
-    mode = mode_of(settings.judge, constitution, templates.mode or templates.judge, identity)
->>>>>>> 10fa78f07e77b6ec62c9828440054a1a090e8b77
     asked, heard = _walk(mode, pair, known)
     floor, kind = settings.pairs.probability_floor, settings.label
     verdicts = in_order([*mode.verdicts(pair, heard, kind), *_computed(row, constitution)], constitution)

@@ -23,7 +23,7 @@ from rlaif.settings import Settings
 
 @dataclass(frozen=True)
 class FinishedRun:
-    """`summary` is run.json."""
+    """`summary` is run.json, or revisions.json of a run of `rlaif revise`."""
 
     folder: Path
     settings: Settings
@@ -52,13 +52,14 @@ class FinishedRun:
 
 
 def read_finished(folder: Path) -> FinishedRun:
-    """The run of a folder that has a run.json."""
+    """The run of a folder that has its summary, which is written last."""
+    complete = next(folder / name for name in ("run.json", "revisions.json") if (folder / name).is_file())
     return FinishedRun(
         folder=folder,
         settings=read_settings(folder),
         constitution=load_constitution(folder / "constitution.yaml"),
         templates=read_templates(folder),
-        summary=json.loads((folder / "run.json").read_text(encoding="utf-8")),
+        summary=json.loads(complete.read_text(encoding="utf-8")),
     )
 
 
