@@ -4,25 +4,23 @@ Nothing is told from memory. The prompts are rendered again from what the run sa
 templates), their keys are computed again, and the log-probabilities are those the store holds under these keys.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from rlaif.constitution import Constitution, load_constitution
-from rlaif.engines.base import ModelIdentity, Request
+from rlaif.constitution import Constitution
+from rlaif.engines.base import Request
 from rlaif.feedback.aggregate import label_verdicts
 from rlaif.feedback.ask import Known, look_up
 from rlaif.feedback.check_verdicts import in_order
+from rlaif.feedback.finished import pair_of_row, read_finished
 from rlaif.feedback.hearing import Hearing
-from rlaif.feedback.judges import Judges, judges_of
+from rlaif.feedback.judges import Judges
 from rlaif.feedback.mode import About, Heard
-from rlaif.feedback.previous import read_settings, read_templates
-from rlaif.feedback.road import Templates
 from rlaif.numbers.pooling import log_odds
-from rlaif.records import Judgment, LabelledPair, Message, PrincipleVerdict, Prompt, Response, ResponsePair, Score
-from rlaif.settings import LabelSettings, ScheduleSettings, Settings
+from rlaif.records import Judgment, LabelledPair, PrincipleVerdict, ResponsePair, Score
+from rlaif.settings import LabelSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,9 +94,9 @@ class Explanation:
 
 def explain(folder: Path, row: Mapping[str, Any], known: Known) -> Explanation:
     """Explain a row of a run's labels.parquet."""
-    settings, templates = read_settings(folder), read_templates(folder)
-    constitution = load_constitution(folder / "constitution.yaml")
-    pair, judges = pair_of(row), saved_judges(folder, settings, constitution, templates)
+    run = read_finished(folder)
+    settings, constitution, judges = run.settings, run.constitution, run.judges
+    pair = pair_of_row(row)
     asked, heard = _walk(judges, pair, known)
     floor, kind = settings.pairs.probability_floor, settings.label
     judged = judges.verdicts(pair, heard, kind, floor)
@@ -110,15 +108,6 @@ def explain(folder: Path, row: Mapping[str, Any], known: Known) -> Explanation:
         steps = tuple(replace(step, judges=_judges_of(step, judges, said)) for step in steps)
     found = _explanation(pair, label, steps, floor, kind.kind, row["probability_x"])
     return replace(found, pool=settings.judges.pool) if judges.are_several else found
-
-
-def saved_judges(folder: Path, settings: Settings, constitution: Constitution, templates: Templates) -> Judges:
-    """The judges of a finished run, before pairs that are known to have been compared."""
-    complete = next(folder / name for name in ("run.json", "revisions.json") if (folder / name).is_file())
-    summary = json.loads(complete.read_text(encoding="utf-8"))
-    identities = [ModelIdentity(**one) for one in (*summary.get("other_judges", ()), summary["judge"])]
-    as_compared = settings.model_copy(update={"schedule": ScheduleSettings()})
-    return judges_of(as_compared, constitution, identities, templates.judges)
 
 
 def _walk(judges: Judges, pair: ResponsePair, known: Known) -> tuple[list[tuple[str, Request, About]], list[Heard]]:
@@ -185,26 +174,6 @@ def computed(row: Mapping[str, Any], constitution: Constitution) -> list[Princip
         for one in row["principles"]
         if one["id"] in checks
     ]
-
-
-def pair_of(row: Mapping[str, Any]) -> ResponsePair:
-    """The pair as it was judged; its ids follow from its texts."""
-    messages = tuple(Message(one["role"], one["content"]) for one in row["prompt"])
-    prompt = Prompt(messages=messages, tags=frozenset(row["tags"]))
-    x, y = (_response(prompt.id, row[name]) for name in ("response_x", "response_y"))
-    return ResponsePair(prompt, x, y)
-
-
-def _response(prompt_id: str, text: str) -> Response:
-    return Response(
-        prompt_id=prompt_id,
-        text=text,
-        policy="",
-        sample_index=0,
-        finish_reason="stop",
-        prompt_tokens=0,
-        output_tokens=0,
-    )
 
 
 def _steps(

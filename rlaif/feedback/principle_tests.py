@@ -12,9 +12,10 @@ from rlaif.constitution import Constitution, Principle, PrincipleTest
 from rlaif.engines.base import ModelIdentity
 from rlaif.feedback.aggregate import label_pair
 from rlaif.feedback.ask import Session, ask
+from rlaif.feedback.finished import bare_response
 from rlaif.feedback.judge import JudgeStage, judge_stage
 from rlaif.feedback.progress import Progress
-from rlaif.records import Judgment, Message, Prompt, Response, ResponsePair
+from rlaif.records import Judgment, Message, Prompt, ResponsePair
 from rlaif.settings import JudgeSettings
 from rlaif.store import Store
 from rlaif.store.wanted import write_wanted
@@ -71,22 +72,12 @@ def _stage(
 ) -> tuple[JudgeStage, ResponsePair]:
     """The requests of one test. The pair's x is the answer that sorts first, whichever should be better."""
     prompt = Prompt(messages=(Message("user", test.conversation),))
-    x, y = sorted((_response(prompt, text) for text in (test.response_a, test.response_b)), key=lambda one: one.id)
+    x, y = sorted(
+        (bare_response(prompt.id, text) for text in (test.response_a, test.response_b)), key=lambda one: one.id
+    )
     alone = Constitution(name="test", principles=(principle.model_copy(update={"tags": frozenset()}),))
     pair = ResponsePair(prompt, x, y)
     return judge_stage([pair], alone, settings, template=template, identity=identity), pair
-
-
-def _response(prompt: Prompt, text: str) -> Response:
-    return Response(
-        prompt_id=prompt.id,
-        text=text,
-        policy="",
-        sample_index=0,
-        finish_reason="stop",
-        prompt_tokens=0,
-        output_tokens=0,
-    )
 
 
 def _tested(

@@ -70,14 +70,19 @@ def read_inputs(settings: Settings, base: Path) -> Inputs:
     return Inputs(
         constitution=load_constitution(settings.constitution, base=base),
         prompts=read_prompts(settings.prompts, base=base),
-        templates=Templates(
-            judge=_comparison_template(settings.judge.template, base, num_choices=2),
-            critique=_comparison_template(settings.judge.critique_template, base, num_choices=0),
-            mode=_mode_template(settings.judge, base),
-            others=tuple(
-                _mode_template(judge, base) or _comparison_template(judge.template, base, num_choices=2)
-                for judge in settings.judges_in_order()[:-1]
-            ),
+        templates=find_templates(settings, base),
+    )
+
+
+def find_templates(settings: Settings, base: Path) -> Templates:
+    """The templates that the judges' settings name, checked."""
+    *others, judge = settings.judges_in_order()
+    return Templates(
+        judge=_comparison_template(judge.template, base, num_choices=2),
+        critique=_comparison_template(judge.critique_template, base, num_choices=0),
+        mode=_mode_template(judge, base),
+        others=tuple(
+            _mode_template(one, base) or _comparison_template(one.template, base, num_choices=2) for one in others
         ),
     )
 
@@ -172,7 +177,7 @@ def test_constitution(
     refuse_other_modes(settings, "rlaif constitution test")
     template = _comparison_template(settings.judge.template, base, num_choices=2)
     log_file = base / settings.output / "constitution-test.log"
-    judge = _model(settings.judge.model, settings.judge.engine or settings.engine, log_file)
+    judge = judge_of(settings, log_file)
     wish = tests_folder(base / settings.output, constitution.name, settings.judge.model)
     with Store(settings.store_place(base), will_append=True) as store, Session(judge) as session:
         found = run_tests(
@@ -193,6 +198,11 @@ def models_of(settings: Settings, log_file: Path) -> Models:
     policies = [_model(policy.model, policy.engine or settings.engine, log_file) for policy in settings.policies]
     judges = [_model(one.model, one.engine or settings.engine, log_file) for one in settings.judges_in_order()]
     return Models(policies=tuple(policies), judge=judges[-1], others=tuple(judges[:-1]))
+
+
+def judge_of(settings: Settings, log_file: Path) -> Model:
+    """The judge alone."""
+    return _model(settings.judge.model, settings.judge.engine or settings.engine, log_file)
 
 
 def _model(name: str, engine: EngineSettings, log_file: Path) -> Model:

@@ -16,18 +16,18 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from rlaif.constitution import Constitution, load_constitution
+from rlaif.constitution import Constitution
 from rlaif.errors import DataError
 from rlaif.feedback.aggregate import label_verdicts
 from rlaif.feedback.ask import Known, look_up
 from rlaif.feedback.check_verdicts import in_order
 from rlaif.feedback.cost import money
-from rlaif.feedback.explain import computed, pair_of, saved_judges
+from rlaif.feedback.explain import computed
+from rlaif.feedback.finished import pair_of_row, read_finished
 from rlaif.feedback.hearing import Hearing, Mark, mark_of, marks_of_unit
 from rlaif.feedback.judges import AS_GIVEN, Judges, pool_verdicts
 from rlaif.feedback.mode import Values
 from rlaif.feedback.plan import prices_of
-from rlaif.feedback.previous import read_settings, read_templates
 from rlaif.feedback.thresholds_record import AtThreshold, Report, Spent
 from rlaif.numbers.bootstrap import cluster_bootstrap
 from rlaif.numbers.figures import Figure
@@ -46,8 +46,8 @@ _ALONE = 2  # the length of the mark of a response that is scored by itself: its
 
 def at_thresholds(folder: Path, known: Known, thresholds: Sequence[float]) -> Report:
     """The report on a finished run with several judges. DataError where it has one."""
-    settings, constitution = read_settings(folder), load_constitution(folder / "constitution.yaml")
-    judges = saved_judges(folder, settings, constitution, read_templates(folder))
+    run = read_finished(folder)
+    settings, constitution, judges = run.settings, run.constitution, run.judges
     if not judges.are_several:
         raise DataError(
             "this run has one judge: there is nothing to pass on.",
@@ -101,7 +101,7 @@ class _Tally:
         self._scored: set[Mark] = set()
 
     def add(self, rows: Sequence[Mapping[str, Any]], known: Known) -> None:
-        pairs = [pair_of(row) for row in rows]
+        pairs = [pair_of_row(row) for row in rows]
         values: dict[int, Values] = {}
 
         def answers(number: int) -> Values:

@@ -199,3 +199,16 @@ def test_a_second_judge_is_loaded_alone_and_a_cascade_of_both_asks_nobody(made, 
     assert told["thresholds"][1]["agreement"]["value"] == 1.0
     cascade = rlaif(folder, "plan", "--json", *settings, "--set", "judges.ask=cascade", "--set", "judges.threshold=0.3")
     assert json.loads(cascade.stdout)["judge_calls"] == 0
+
+
+def test_the_judges_card_is_read_from_what_it_said(made):
+    """No model is loaded for it: where the tiny judge is clear, the place hardly ever decides."""
+    folder, _ = made
+    done = rlaif(folder, "judge-card", "road", "--html", "card.html", "--json")
+    assert done.returncode == 0, done.stderr
+    card = json.loads(done.stdout)
+    assert [one["id"] for one in card["principles"]] == list(WANTED)
+    assert card["overall"]["no_answer"]["all"]["value"] == 0
+    assert card["overall"]["position"]["same_position_clear"]["value"] < 0.1
+    assert card["self_preference"]["policies_of_the_family"] == {"tiny-policy": True}
+    assert (folder / "card.html").read_text().startswith("<!doctype html>")
