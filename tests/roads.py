@@ -70,6 +70,7 @@ class Road:
     judge_rules: tuple[Rule, ...] = (follows_the_word,)
     policy_rules: tuple[Rule, ...] = ()
     judge_faults: Faults | None = None
+    judge_context: int = 32_768
     policy_faults: Faults | None = None
     budget: Budget | None = None
     templates: Templates = field(default_factory=lambda: shipped_templates())
@@ -125,12 +126,12 @@ class Road:
     def _models(self, wanted: Settings) -> Models:
         return Models(
             policies=tuple(self._model(p.model, self.policy_rules, self.policy_faults) for p in wanted.policies),
-            judge=self._model(wanted.judge.model, self.judge_rules, self.judge_faults),
+            judge=self._model(wanted.judge.model, self.judge_rules, self.judge_faults, self.judge_context),
         )
 
-    def _model(self, name: str, rules: tuple[Rule, ...], faults: Faults | None) -> Model:
+    def _model(self, name: str, rules: tuple[Rule, ...], faults: Faults | None, context: int = 32_768) -> Model:
         def opened() -> ScriptedEngine:
-            engine = ScriptedEngine(name, rules=rules, faults=faults)
+            engine = ScriptedEngine(name, rules=rules, faults=faults, max_model_len=context)
             self.asked.setdefault(name, [])
             engine.calls = self.asked[name]
             return engine

@@ -8,11 +8,13 @@ The plan walks the run's own road: the same functions say what each stage asks, 
     print(plan.calls("judge"), *plan.groups)
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from rlaif.engines.counting import PromptCounter
 from rlaif.feedback.ask import Known, Model, Value
 from rlaif.feedback.cost import Output, Prices, Rates
+from rlaif.feedback.pairing import NEAR_DUPLICATE
 from rlaif.feedback.plan_block import PlanBlock
 from rlaif.feedback.plan_record import Plan, StageName, Step
 from rlaif.feedback.plan_tally import StageTally
@@ -39,6 +41,8 @@ def plan_feedback(
     steps += walk.plan_judge(is_open=any(step.bill.calls for step in steps))
     return Plan(
         steps=tuple(steps),
+        left_out=+walk.left_out,
+        found_and_kept=+walk.found_and_kept,
         loading_s=_loading(steps, road, rates),
         is_token_count_exact=all(counter.is_exact for counter in walk.counters.values()),
     )
@@ -60,6 +64,8 @@ class _Walk:
         self.answered = [Answered(policy.sampling.max_tokens) for policy in road.settings.policies]
         self.blocks = Blocks(road, prompts, lambda part: PlanBlock(road, part, known, previous, self.answered))
         self.counters: dict[str, PromptCounter] = {}
+        self.left_out: Counter[str] = Counter()
+        self.found_and_kept: Counter[str] = Counter()
 
     def plan_samples(self) -> list[Step]:
         """A step per policy. What the stored answers are like is gathered on the way: stand-ins resemble them."""
@@ -84,6 +90,8 @@ class _Walk:
         reasons: list[list[int]] = [[] for _ in passes]
         written: list[int] = []
         for block in self.progress.track(self.blocks, "planning: verdicts"):
+            self.left_out[NEAR_DUPLICATE] += block.pairing.left_out.get(NEAR_DUPLICATE, 0)
+            self.found_and_kept.update(block.found_and_kept)
             for number, tally in enumerate(passes):
                 values = block.judge_lookup(number).values
                 tally.add(block.judging(number).asking, len(values), list(block.missing_judgments(number)))

@@ -42,7 +42,7 @@ from rlaif.feedback.rates import read_rates
 from rlaif.feedback.report import Figures, dataset_card, summarise
 from rlaif.feedback.road import Block, Models, Road, Templates
 from rlaif.pair_dataset import DatasetWriter, JsonlWriter, LabelWriter, write_text
-from rlaif.prompt_sets import PromptSet, read_prompts
+from rlaif.prompt_sets import PromptSet, clean, read_prompts
 from rlaif.settings import EngineSettings, JudgeSettings, Settings
 from rlaif.store import Kind, Store
 from rlaif.store.gc import tests_folder
@@ -67,7 +67,7 @@ def read_inputs(settings: Settings, base: Path) -> Inputs:
     """Everything a run reads. Paths are relative to `base`, the folder of the settings file. Raises InputError."""
     return Inputs(
         constitution=load_constitution(settings.constitution, base=base),
-        prompts=read_prompts(settings.prompts, base=base),
+        prompts=clean(read_prompts(settings.prompts, base=base), settings.cleaning, base=base),
         templates=Templates(
             judge=_comparison_template(settings.judge.template, base, num_choices=2),
             critique=_comparison_template(settings.judge.critique_template, base, num_choices=0),
@@ -215,11 +215,7 @@ def write_run(folder: Path, blocks: Iterable[Block], road: Road, prompts: Prompt
                 for asking in block.askings():
                     want(asking.kind, [place for key in asking.requests for place in asking.places(key)])
         summary = summarise(figures, road)
-        summary["prompts"] = {
-            "rows": prompts.num_rows,
-            "used": len(prompts.prompts),
-            "left_out": prompts.drop_counts,
-        }
+        summary["prompts"] = prompts.figures()
         labels.finish()
         lines.finish()
         dataset.finish(dataset_card(summary, settings, constitution))
