@@ -1,6 +1,7 @@
 """Pairs that are no fair question never reach the judge, and what does reach it is whole: in every mode."""
 
 import json
+import re
 from dataclasses import replace
 from functools import partial
 from itertools import cycle
@@ -66,7 +67,7 @@ def test_equal_empty_and_cut_answers_never_reach_the_judge_and_are_counted_apart
         "answer equal to another": 2,
         "answer truncated": 2,
     }
-    assert {frozenset((one.pair.x.text, one.pair.y.text)) for one in result.labelled} == {
+    assert {frozenset((one.pair.x.text.strip(), one.pair.y.text.strip())) for one in result.labelled} == {
         frozenset((FINE, NEARLY)),
         frozenset((FINE, OTHER)),
         frozenset((NEARLY, OTHER)),
@@ -76,7 +77,7 @@ def test_equal_empty_and_cut_answers_never_reach_the_judge_and_are_counted_apart
     for request in road.asked["judge"]:
         assert "word0" not in shown(request)
         assert shown(request).count(f"\n{FINE}\n") < 2
-        assert "_a>\n\n" not in shown(request)  # an empty response
+        assert not re.search(r"<(response\w*)>\s*</\1>", shown(request))  # an empty one
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -88,9 +89,9 @@ def test_near_duplicate_answers_never_reach_the_judge_where_they_are_to_be_remov
     assert result.left_out["answer near-duplicate of another"] == 2
     assert len(result.labelled) == 2
     for label in result.labelled:
-        assert {one.text.rstrip("!") for one in (label.pair.x, label.pair.y)} == {FINE, OTHER}
+        assert {one.text.rstrip("!\n") for one in (label.pair.x, label.pair.y)} == {FINE, OTHER}
     for request in road.asked["judge"]:
-        assert sum(f"\n{text}\n" in shown(request) for text in (FINE, NEARLY)) < 2
+        assert shown(request).count(FINE) < 2
     plan = road.plan(in_mode(mode, cleaning=cleaning), constitution(), prompts(2))
     assert (plan.total_calls, dict(plan.left_out)) == (0, {"answer near-duplicate of another": 2})
     kept = road.plan(in_mode(mode), constitution(), prompts(2))
