@@ -66,7 +66,9 @@ def annotate(folder: Path, rows: Rows, decoder: Callable[..., dict[str, Any]] | 
         one.fn_completions = decoder or one.fn_completions
     pairs = [{"instruction": row["conversation"], "output_1": row["a"], "output_2": row["b"]} for row in rows]
     done = annotator.annotate_pairs(pairs)
-    return Asked(len(done), sum(one["preference"] is not None and one["preference"] == one["preference"] for one in done))
+    return Asked(
+        len(done), sum(one["preference"] is not None and one["preference"] == one["preference"] for one in done)
+    )
 
 
 def logprobs_of(llm: Any) -> Callable[..., dict[str, Any]]:

@@ -43,12 +43,13 @@ def measured(llm: Any, way: Way, rows: list[dict[str, Any]]) -> dict[str, Any]:
     """What one way of asking took for these rows. What was asked before is forgotten."""
     llm.reset_prefix_cache()
     prepared, before = way.prepare(rows), counters(llm)
-    begun = time.perf_counter()
+    begun, used = time.perf_counter(), time.process_time()
     asked: Asked = way.ask(prepared)
-    seconds = time.perf_counter() - begun
+    seconds, used = time.perf_counter() - begun, time.process_time() - used
     after = counters(llm)
     return {
         "seconds": seconds,
+        "processor_s": used,
         "verdicts": asked.verdicts,
         "read": asked.read,
         **{name: after[name] - before[name] for name in after},

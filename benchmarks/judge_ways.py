@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 Rows = list[dict[str, Any]]
-CHOICES = ("m", "M")
 
 
 @dataclass(frozen=True)

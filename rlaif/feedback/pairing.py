@@ -1,8 +1,8 @@
 """Which answers can be compared: the distinct, complete answers to one prompt, two at a time.
 
 Two answers that are equal, white space at their ends aside, are one, and an empty or cut answer is no fair opponent:
-none of these reaches the judge, and each is counted. Answers that say nearly the same can be left out likewise, or be counted only: of several the
-first drawn stays, so that drawing more answers never takes away one that has been judged.
+none of these reaches the judge, and each is counted. Answers that say nearly the same can be left out likewise, or be
+counted only: of several the first drawn stays, so that drawing more never takes away one that has been judged.
 """
 
 from collections import Counter
