@@ -1,6 +1,7 @@
-"""Pairs that are no fair question never reach the judge, and what does reach it is whole: in every mode."""
+"""Pairs that are no fair question never reach the judge, and what does reach it is whole: in every mode.
 
-import json
+That no engine's tokenizer cuts what it is given: `test_injection.py`, in nine chat formats."""
+
 import re
 from dataclasses import replace
 from functools import partial
@@ -8,12 +9,9 @@ from itertools import cycle
 
 import pytest
 
-from rlaif.engines.base import Request, Sampling
-from rlaif.engines.prepare import Prepared, Preparer
 from rlaif.records import Message, Prompt
 from rlaif.settings import CleaningSettings, JudgeSettings, PairSettings, PolicySettings, SamplingSettings
 from rlaif.templates import load_template, render_conversation
-from tests.chat_families import family_folder
 from tests.roads import Road, constitution, principle, prompts, settings, shipped_templates
 
 MODES = ("verdict", "reasoned", "score")
@@ -169,24 +167,3 @@ def test_reasons_that_leave_no_room_for_the_verdict_behind_them_end_as_what_does
     assert result.stages["judge"].outcomes["refused"] == 12
     (reason,) = {reason.partition(" is ")[2].partition(" ")[2] for reason in result.stages["judge"].reasons}
     assert reason == f"tokens long; with an answer it must fit into {room}"
-
-
-@pytest.mark.slow
-def test_a_tokenizer_that_is_told_to_cut_does_not(tmp_path):
-    """Some models' tokenizer.json asks for truncation, and tokenizer_config.json for a short length."""
-    from transformers import AutoTokenizer
-
-    folder = family_folder("chatml", tmp_path)
-    text = "the cat sat on the mat " * 200
-    request = Request(id="r", messages=(Message("user", text),), sampling=Sampling(max_tokens=1))
-    whole = Preparer(AutoTokenizer.from_pretrained(folder), 100_000).prepare(request)
-    told = json.loads((folder / "tokenizer.json").read_text())
-    told["truncation"] = {"direction": "Right", "max_length": 16, "strategy": "LongestFirst", "stride": 0}
-    (folder / "tokenizer.json").write_text(json.dumps(told))
-    config = json.loads((folder / "tokenizer_config.json").read_text())
-    (folder / "tokenizer_config.json").write_text(json.dumps(config | {"model_max_length": 16}))
-    prepared = Preparer(AutoTokenizer.from_pretrained(folder), 100_000).prepare(request)
-    assert isinstance(whole, Prepared)
-    assert isinstance(prepared, Prepared)
-    assert prepared.tokens == whole.tokens
-    assert len(prepared.tokens) > 800
