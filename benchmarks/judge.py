@@ -20,6 +20,7 @@ import json
 import os
 import platform
 import shutil
+import socket
 import statistics
 import subprocess
 import sys
@@ -31,6 +32,7 @@ from typing import Any
 from benchmarks.judge_sides import Ours, Peers
 from benchmarks.judging_requests import first_principles, judged_pairs
 from rlaif.engines.vllm_flags import is_cpu_build
+from rlaif.engines.vllm_server import VllmServer
 from rlaif.records import ResponsePair
 from rlaif.settings import EngineSettings
 from rlaif.templates import render_conversation
@@ -51,7 +53,8 @@ def main() -> int:
     constitution = first_principles(options.principles)
     folder = Path(tempfile.mkdtemp(prefix="bench-judge-"))
     ours = Ours(settings, options.model, constitution, folder)
-    peers = Peers(settings, options.model, constitution, folder, options.peers)
+    server = None if options.only == "overhead" else start_server(settings, options.model, folder)
+    peers = Peers(settings, options.model, constitution, folder, options.peers, server)
     told: dict[str, Any] = {
         "model": f"{options.model}, {options.dtype}",
         "data": f"3 answers of {options.words[0]} to {options.words[1]} words to each of {options.prompts} shipped"
@@ -69,9 +72,21 @@ def main() -> int:
         told["about"] = {OURS: "a verdict by log-probabilities, every principle, both orders, 1 token"} | peers.about
     peers.close()
     ours.engine.close()
+    if server:
+        server.stop()
     shutil.rmtree(folder)
     print(json.dumps(told, indent=2) if options.json else table(told))
     return 0
+
+
+def start_server(settings: EngineSettings, model: str, folder: Path) -> VllmServer:
+    """vLLM's server with the same model: what alpaca_eval's client asks."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port = found.getsockname()[1]
+    server = VllmServer(settings, model, host="127.0.0.1", port=port, log_file=folder / "server.log")
+    server.wait_ready()
+    return server
 
 
 def install_peers(folder: Path) -> str:

@@ -21,21 +21,39 @@ Ask = Callable[[Rows], Asked]
 
 def per_principle(llm: Any, principles: Sequence[tuple[str, str]]) -> tuple[str, Ask]:
     """An annotator per principle, which stands where the template has its criterion, over both orders of every pair."""
+    ask = annotators(principles, decoder=logprobs_of(llm))
+    return "weighted: an annotator per principle, both orders, 1 token and its 5 likeliest; engine in process", ask
+
+
+def per_principle_served(name: str, principles: Sequence[tuple[str, str]]) -> tuple[str, Ask]:
+    """The same through its own client, as its README has it for a model that vLLM serves."""
+    ask = annotators(principles, completions_kwargs={"model_name": name, "requires_chatml": True, "price_per_token": 0})
+    return "as with *, through its client (5 requests at a time) from vLLM's server", ask
+
+
+def annotators(
+    principles: Sequence[tuple[str, str]],
+    *,
+    decoder: Callable[..., dict[str, Any]] | None = None,
+    completions_kwargs: dict[str, Any] | None = None,
+) -> Ask:
     folder = Path(tempfile.mkdtemp(prefix="annotators-"))
-    template = (constants.EVALUATORS_CONFIG_DIR / config(WEIGHTED)["prompt_template"]).read_text(encoding="utf-8")
+    shipped = config(WEIGHTED)
+    template = (constants.EVALUATORS_CONFIG_DIR / shipped["prompt_template"]).read_text(encoding="utf-8")
     assert CRITERION in template
+    asked = shipped["completions_kwargs"] | (completions_kwargs or {})
     names = []
     for number, (text, _) in enumerate(principles):
         names.append(f"principle-{number}")
         own = template.replace(CRITERION, f"Evaluate the models by this principle: {' '.join(text.split())}")
-        write_config(folder / names[-1], WEIGHTED, own, is_randomize_output_order=False)
+        write_config(folder / names[-1], WEIGHTED, own, is_randomize_output_order=False, completions_kwargs=asked)
 
     def ask(rows: Rows) -> Asked:
         both = [*rows, *({**row, "a": row["b"], "b": row["a"]} for row in rows)]
-        done = [annotate(folder / name, both, decoder=logprobs_of(llm)) for name in names]
+        done = [annotate(folder / name, both, decoder=decoder) for name in names]
         return Asked(sum(one.verdicts for one in done), sum(one.read for one in done))
 
-    return "weighted: an annotator per principle, both orders, 1 token and its 5 likeliest; engine in process", ask
+    return ask
 
 
 def default_weighted(llm: Any) -> tuple[str, Ask]:

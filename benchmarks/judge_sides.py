@@ -1,5 +1,6 @@
 """Both sides of `benchmarks.judge`: our road from pairs to labels, and the process that holds vLLM for the others."""
 
+import json
 import os
 import time
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ from rlaif.engines.child_process import ChildProcess
 from rlaif.engines.model_files import find_model
 from rlaif.engines.order import prefix_order
 from rlaif.engines.vllm_flags import environment, is_cpu_build, model_arguments, offline_block_tokens
+from rlaif.engines.vllm_server import VllmServer
 from rlaif.engines.wire import request_to_dict
 from rlaif.feedback.aggregate import label_pair
 from rlaif.feedback.ask import Model, Session
@@ -75,16 +77,32 @@ class Ours:
 class Peers:
     """The process that holds `vllm.LLM` for the others."""
 
-    def __init__(self, settings: EngineSettings, model: str, constitution: Constitution, folder: Path, peers: Path):
+    def __init__(
+        self,
+        settings: EngineSettings,
+        model: str,
+        constitution: Constitution,
+        folder: Path,
+        peers: Path,
+        server: VllmServer | None,
+    ) -> None:
         files, cpu = find_model(model, settings), is_cpu_build()
         arguments = model_arguments(settings, files, cpu=cpu)
         if cpu:
             arguments["block_size"] = offline_block_tokens(settings)
         environ = {**environment(cpu=cpu, in_process=True), "HF_HUB_OFFLINE": "1", "OPENAI_API_KEY": "unused"}
+        clients = folder / "clients.yaml"
+        if server:
+            clients.write_text(json.dumps({"default": [{"api_key": "unused", "base_url": server.base_url}]}))
+            environ["OPENAI_CLIENT_CONFIG_PATH"] = str(clients)
         self._child = ChildProcess("benchmarks.judge_peers", environ=environ, log_file=folder / "peers.log")
         principles = [(one.text, one.question) for one in constitution.enabled]
         self._child.send(
             {"type": "start", "arguments": arguments, "cpu": cpu, "peers": str(peers), "principles": principles}
+            | {
+                "served": server.name if server else "",
+                "metrics_url": server.base_url.removesuffix("/v1") + "/metrics" if server else "",
+            }
         )
         ready = self._child.receive("ready")
         self.about: dict[str, str] = ready["about"]

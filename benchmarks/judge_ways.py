@@ -4,8 +4,9 @@ The peers' own packages make the prompts, the batches and the order of calls, an
 
 - distilabel: its vLLM class hands over an argument this vLLM no longer takes, so `LoadedLLM` makes the same call
   without it: the same chat template, batches of 50 rows, temperature 1, at most 128 new tokens, and its token counts.
-- alpaca_eval: its only way to log-probabilities is a server over HTTP. Here its annotator is handed a decoder that asks
-  the engine in this process, which is faster than its own; its local vLLM decoder is used as it is, engine given.
+- alpaca_eval: its way to log-probabilities is a server over HTTP, and its own client. It is measured as it is, against
+  vLLM's server with the same model; and, marked with *, with a decoder that asks the engine in this process, which is
+  faster than anything it has. Its local vLLM decoder, for text, is used as it is, engine given.
 
 A model of a few million parameters writes no verdict that these parsers know, so what is timed is the asking and the
 reading; `read` says how many answers were understood.
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 Rows = list[dict[str, Any]]
+SERVED = "alpaca_eval, same information"
 
 
 @dataclass(frozen=True)
@@ -36,15 +38,19 @@ class Way:
     about: str
     ask: Callable[[Any], Asked]
     prepare: Callable[[Rows], Any] = lambda rows: rows
+    is_served: bool = False  # by vLLM's server, not by the engine in this process
 
 
-def find_ways(llm: Any, peers: Path, principles: Sequence[tuple[str, str]]) -> tuple[list[Way], dict[str, str]]:
-    """All ways there are here, and why the others are not. `principles`: (text, question) of each."""
+def find_ways(
+    llm: Any, peers: Path, principles: Sequence[tuple[str, str]], served: str
+) -> tuple[list[Way], dict[str, str]]:
+    """All ways there are here, and why the others are not. `principles`: (text, question) of each; `served`: the
+    judge's name at a server, or nothing."""
     ways, missing = bare_ways(llm), {}
     sys.path.append(str(peers))
     for name, find in (("distilabel", distilabel_ways), ("alpaca_eval", alpaca_ways)):
         try:
-            ways += find(llm, principles)
+            ways += find(llm, principles, served)
         except ImportError as error:
             missing[name] = f"{type(error).__name__}: {error}"
     return ways, missing
@@ -91,7 +97,7 @@ def bare_ways(llm: Any) -> list[Way]:
 # --- distilabel
 
 
-def distilabel_ways(llm: Any, principles: Sequence[tuple[str, str]]) -> list[Way]:
+def distilabel_ways(llm: Any, principles: Sequence[tuple[str, str]], served: str) -> list[Way]:
     from benchmarks.judge_distilabel import default_rubric, overall, per_principle
 
     return [
@@ -104,11 +110,13 @@ def distilabel_ways(llm: Any, principles: Sequence[tuple[str, str]]) -> list[Way
 # --- alpaca_eval
 
 
-def alpaca_ways(llm: Any, principles: Sequence[tuple[str, str]]) -> list[Way]:
-    from benchmarks.judge_alpaca import default_text, default_weighted, per_principle
+def alpaca_ways(llm: Any, principles: Sequence[tuple[str, str]], served: str) -> list[Way]:
+    from benchmarks.judge_alpaca import default_text, default_weighted, per_principle, per_principle_served
 
+    own = [Way(SERVED, *per_principle_served(served, principles), is_served=True)] if served else []
     return [
-        Way("alpaca_eval, same information", *per_principle(llm, principles)),
+        *own,
+        Way("alpaca_eval, same information*", *per_principle(llm, principles)),
         Way("alpaca_eval, weighted", *default_weighted(llm)),
         Way("alpaca_eval, text", *default_text(llm)),
     ]
