@@ -11,7 +11,7 @@ FIND_PYTHON = for python in $(PYTHON) python3.11 python3.12 python3.13 python3; 
 PYTEST = $(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
 
 # One target bench-NAME each.
-BENCHMARKS := judge-bias labels prefix run statistics store tournaments
+BENCHMARKS := judge judge-bias labels prefix run statistics store tournaments
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-run quickstart test test-fast check fmt bench $(BENCHMARKS:%=bench-%) tiny-models docs clean
@@ -47,6 +47,9 @@ fmt: setup ## format, and mend what the linter can mend
 	$(BIN)/ruff check --fix .
 
 bench: $(BENCHMARKS:%=bench-%) ## every benchmark, one after the other
+
+bench-judge: setup ## labels per second beside distilabel and alpaca_eval, and what we add to bare vLLM
+	$(BIN)/python -m benchmarks.judge
 
 bench-prefix: setup ## prompt tokens computed over those of the requests' prefix tree
 	$(BIN)/python -m benchmarks.prefix_tokens

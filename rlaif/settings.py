@@ -16,6 +16,7 @@ JudgeMode = Literal["verdict", "reasoned", "score"]
 PositiveInt = Annotated[int, Field(ge=1)]
 Price = Annotated[float, Field(ge=0.0)]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
+WhatToDo = Literal["off", "report", "remove"]
 
 
 def _json_scalar(value: Any) -> bool | int | float | str:
@@ -327,6 +328,36 @@ class PairSettings(Strict):
     critiques: Literal["dataset", "none"] = Field("dataset", description="Write a critique for every pair that enters.")
 
 
+class CleaningSettings(Strict):
+    """What says the same twice or stands in a benchmark, found before a judge is asked. Finding asks no model."""
+
+    near_duplicate_prompts: WhatToDo = Field(
+        "report", description="Prompts that say nearly the same as an earlier one. Usual: report; off for millions."
+    )
+    near_duplicate_answers: WhatToDo = Field(
+        "report",
+        description="Answers that say nearly the same as an earlier one to their prompt: those removed are not judged.",
+    )
+    likeness: float = Field(
+        0.8,
+        gt=0.0,
+        le=1.0,
+        description="Near-duplicates share at least this much of their runs of three words. Usual: 0.7 to 0.9.",
+    )
+    benchmarks: tuple[str, ...] = Field(
+        (), description="Files whose texts no prompt may hold, e.g. [gsm8k.jsonl]: .jsonl, .parquet, .csv, .txt."
+    )
+    contaminated_prompts: Literal["report", "remove"] = Field(
+        "report", description="Prompts that share a run of words with a benchmark's text."
+    )
+    run_words: PositiveInt = Field(13, description="Length of such a run in words. Usual: 8 to 13.")
+
+    @property
+    def removed_likeness(self) -> float | None:
+        """From which likeness on answers are left out; None where all stay."""
+        return self.likeness if self.near_duplicate_answers == "remove" else None
+
+
 class RevisionSettings(Strict):
     """How `rlaif revise` improves each policy's first answer: a critique under a drawn principle, then a new answer."""
 
@@ -364,6 +395,7 @@ class Settings(Strict):
     )
     constitution: str = Field(description="The constitution to judge by.")
     prompts: tuple[PromptSource, ...] = Field(min_length=1, description="Prompt sets, in order.")
+    cleaning: CleaningSettings = Field(default_factory=lambda: CleaningSettings())
     policies: tuple[PolicySettings, ...] = Field(min_length=1, description="Who answers.")
     judge: JudgeSettings = Field(description="Who compares.")
     judges: JudgesSettings = Field(default_factory=lambda: JudgesSettings())

@@ -73,6 +73,7 @@ class Road:
     other_rules: tuple[tuple[Rule, ...], ...] = ()  # of the judges beside `judge`, one after the other
     judge_faults: Faults | None = None
     other_faults: Faults | None = None
+    judge_context: int = 32_768
     policy_faults: Faults | None = None
     budget: Budget | None = None
     templates: Templates = field(default_factory=lambda: shipped_templates())
@@ -137,16 +138,16 @@ class Road:
     def _models(self, wanted: Settings) -> Models:
         return Models(
             policies=tuple(self._model(p.model, self.policy_rules, self.policy_faults) for p in wanted.policies),
-            judge=self._model(wanted.judge.model, self.judge_rules, self.judge_faults),
+            judge=self._model(wanted.judge.model, self.judge_rules, self.judge_faults, self.judge_context),
             others=tuple(
                 self._model(judge.model, rules, self.other_faults)
                 for judge, rules in zip(wanted.judges.others, chain(self.other_rules, repeat(())), strict=False)
             ),
         )
 
-    def _model(self, name: str, rules: tuple[Rule, ...], faults: Faults | None) -> Model:
+    def _model(self, name: str, rules: tuple[Rule, ...], faults: Faults | None, context: int = 32_768) -> Model:
         def opened() -> ScriptedEngine:
-            engine = ScriptedEngine(name, rules=rules, faults=faults)
+            engine = ScriptedEngine(name, rules=rules, faults=faults, max_model_len=context)
             self.asked.setdefault(name, [])
             self.opened.append(name)
             self.loaded.append(name)

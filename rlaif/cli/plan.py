@@ -1,6 +1,7 @@
 """`rlaif plan`: what `rlaif generate` would ask of models, why, and what it costs, before any model is loaded."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,9 +13,11 @@ if TYPE_CHECKING:  # loaded inside the commands, so that `rlaif --help` stays fa
     from rich.console import RenderableType
 
     from rlaif.feedback.plan_record import Group, Plan
+    from rlaif.prompt_sets import PromptSet
 
 app = typer.Typer()
 
+FINDINGS_SHOWN = 10
 NOTHING = "Nothing to ask: everything this run wants is in the store."
 
 
@@ -40,9 +43,10 @@ def plan(
     progress = ConsoleProgress(Console(stderr=True))
     found = plan_run(project.settings, inputs, base=project.base, is_fresh=is_fresh, progress=progress)
     if as_json:
-        typer.echo(json.dumps(found.as_json(), ensure_ascii=False))
+        prompts = inputs.prompts.figures() | {"findings": [asdict(one) for one in inputs.prompts.findings]}
+        typer.echo(json.dumps(found.as_json() | {"prompts": prompts}, ensure_ascii=False))
     else:
-        Console().print(plan_view(found))
+        Console().print(plan_view(found), cleaning_view(inputs.prompts, found), soft_wrap=True)
 
 
 def plan_view(plan: "Plan") -> "RenderableType":
@@ -57,6 +61,22 @@ def plan_view(plan: "Plan") -> "RenderableType":
     lines += [f"  {one.reason}: {calls_text(one.calls, one.stage)}{_to_whom(plan, one)}" for one in plan.groups]
     lines += [f"Note: {note}." for note in plan.notes()]
     return Lines(_table(plan), Text("\n".join(lines)))
+
+
+def cleaning_view(prompts: "PromptSet", plan: "Plan") -> "RenderableType":
+    """What repeats itself or stands in a benchmark: how much of it, what becomes of it, and the first findings."""
+    from rlaif.cli.run_view import safe
+
+    lines = [f"Prompts left out: {count:,} × {reason}" for reason, count in prompts.drop_counts.items()]
+    lines += [f"Prompts found and kept: {count:,} × {reason}" for reason, count in prompts.kept_counts.items()]
+    lines += [f"  {one}" for one in prompts.findings[:FINDINGS_SHOWN]]
+    if len(prompts.findings) > FINDINGS_SHOWN:
+        lines.append(f"  … {len(prompts.findings):,} in all; --json has every one")
+    lines += [f"Answers left out: {count:,} × {reason}" for reason, count in plan.left_out.items()]
+    lines += [f"Answers found and kept: {count:,} × {reason}" for reason, count in plan.found_and_kept.items()]
+    if prompts.kept_counts or plan.found_and_kept:
+        lines.append("To leave out what is found and kept: the settings under `cleaning`.")
+    return safe("\n".join(lines))
 
 
 def short_view(plan: "Plan") -> str:

@@ -64,6 +64,7 @@ class RunCount:
     passes: dict[str, Ledger] = field(default_factory=dict)
     critique: Ledger = field(default_factory=Ledger)
     left_out: Counter[str] = field(default_factory=Counter)
+    found_and_kept: Counter[str] = field(default_factory=Counter)
     unanswered: list[Sample] = field(default_factory=list)
 
     def add(self, block: Block) -> None:
@@ -81,6 +82,7 @@ class RunCount:
         if spared := len(block.pairing.pairs) - len(block.compared):
             self.left_out[f"pair not compared, by schedule {settings.schedule.kind}"] += spared
         self.left_out.update(block.choice.left_out)
+        self.found_and_kept.update(block.found_and_kept)
         self.unanswered += [sample for sample in block.samples if sample.outcome in ("refused", "failed")]
 
     def _add_judging(self, block: Block) -> None:

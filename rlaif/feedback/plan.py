@@ -8,11 +8,13 @@ The plan walks the run's own road: the same functions say what each stage asks, 
     print(plan.calls("judge"), *plan.groups)
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from rlaif.engines.counting import PromptCounter
 from rlaif.feedback.ask import Known, Model, Value
 from rlaif.feedback.cost import Output, Prices, Rates
+from rlaif.feedback.pairing import NEAR_DUPLICATE
 from rlaif.feedback.plan_block import PlanBlock
 from rlaif.feedback.plan_record import Plan, StageName, Step
 from rlaif.feedback.plan_tally import StageTally
@@ -40,6 +42,8 @@ def plan_feedback(
     steps += walk.plan_judges(is_open=any(step.bill.calls for step in steps))
     return Plan(
         steps=tuple(steps),
+        left_out=+walk.left_out,
+        found_and_kept=+walk.found_and_kept,
         loading_s=_loading(steps, road, rates),
         is_token_count_exact=all(counter.is_exact for counter in walk.counters.values()),
     )
@@ -64,6 +68,8 @@ class _Walk:
             road, prompts, lambda part: PlanBlock(road, part, known, previous, self.answered, passed_on)
         )
         self.counters: dict[str, PromptCounter] = {}
+        self.left_out: Counter[str] = Counter()
+        self.found_and_kept: Counter[str] = Counter()
 
     def plan_samples(self) -> list[Step]:
         """A step per policy. What the stored answers are like is gathered on the way: stand-ins resemble them."""
@@ -92,6 +98,8 @@ class _Walk:
         reasons: dict[tuple[int, int], list[int]] = {at: [] for at in passes}
         written: list[int] = []
         for block in self.progress.track(self.blocks, "planning: verdicts"):
+            self.left_out[NEAR_DUPLICATE] += block.pairing.left_out.get(NEAR_DUPLICATE, 0)
+            self.found_and_kept.update(block.found_and_kept)
             for number, sitting in enumerate(judges.sittings):
                 at, values = (sitting.judge, sitting.part), block.judge_lookup(number).values
                 passes[at].add(block.judging(number).asking, len(values), list(block.missing_judgments(number)))

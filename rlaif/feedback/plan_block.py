@@ -14,6 +14,7 @@ from rlaif.feedback.critique import CritiqueStage
 from rlaif.feedback.hearing import Hearing
 from rlaif.feedback.keys import cut_key
 from rlaif.feedback.mode import About, Pass, Values
+from rlaif.feedback.pairing import Pairing
 from rlaif.feedback.plan_record import Missing
 from rlaif.feedback.previous import Previous
 from rlaif.feedback.reasons import NEW_ANSWERS, why_critiqued, why_judged_by, why_outdated, why_sampled
@@ -102,6 +103,14 @@ class PlanBlock(Block):
             for key, sample in own.items()
             if key in reasons and sample.response
         }
+
+    @cached_property
+    def pairing(self) -> Pairing:
+        return self.road.pair_up(self.samples, self._stand_ins)
+
+    @property
+    def found_and_kept(self) -> dict[str, int]:
+        return self.road.found_and_kept(self.samples, self._stand_ins)
 
     # --- judging
 

@@ -13,7 +13,7 @@ from rlaif.constitution import Constitution
 from rlaif.feedback.counts import RunCount, most_first
 from rlaif.feedback.critique import deciding_principle
 from rlaif.feedback.road import Block, Road
-from rlaif.settings import Settings
+from rlaif.settings import CleaningSettings, Settings
 
 
 @dataclass
@@ -84,6 +84,9 @@ def summarise(figures: Figures, road: Road) -> dict[str, Any]:
         "labelled_pairs": figures.labelled_pairs,
         "stages": {name: asdict(stage) for name, stage in figures.count.stages().items()},
         "left_out": most_first(figures.count.left_out),
+        "found_and_kept": {
+            reason: count for reason, count in most_first(figures.count.found_and_kept).items() if count
+        },
         "principles": _principles(figures, constitution),
         "scored_by_continuation": figures.scored_by_continuation,
         "unanswered": [
@@ -165,6 +168,8 @@ def dataset_card(summary: dict[str, Any], settings: Settings, constitution: Cons
         *_principle_table(summary, constitution, settings.judge.mode),
         "",
         *_columns(settings),
+        "",
+        *_prompts(summary["prompts"], settings.cleaning),
         "",
         *_outcomes(summary),
         "",
@@ -248,4 +253,24 @@ def _outcomes(summary: dict[str, Any]) -> list[str]:
         lines.append(f"- {name}: {stage['planned']} planned = {counts or 'none'}")
     for reason, count in summary["left_out"].items():
         lines.append(f"- left out: {count} × {reason}")
+    lines += [f"- found and kept: {count} × {reason}" for reason, count in summary["found_and_kept"].items()]
     return lines
+
+
+def _prompts(prompts: dict[str, Any], cleaning: CleaningSettings) -> list[str]:
+    """Where every row of the prompt sets went, and what was looked for in them."""
+    lines = ["## Prompts", "", f"- {prompts['rows']} rows read, {prompts['used']} prompts used"]
+    lines += [f"- left out: {count} × {reason}" for reason, count in prompts["left_out"].items()]
+    lines += [f"- found and kept: {count} × {reason}" for reason, count in prompts["found_and_kept"].items()]
+    if cleaning.near_duplicate_prompts == "off":
+        lines.append("- nobody looked for near-duplicates")
+    else:
+        lines.append(f"- near-duplicate: {cleaning.likeness:.0%} or more of the runs of three words are shared")
+    if not cleaning.benchmarks:
+        return [*lines, "- compared with no benchmark"]
+    return [
+        *lines,
+        f"- in a benchmark: a run of {cleaning.run_words} words, a shorter text whole; compared with"
+        f" {', '.join(cleaning.benchmarks)}: {prompts['benchmark_texts']} texts, {prompts['benchmark_texts_too_short']}"
+        " of them too short to be looked for",
+    ]

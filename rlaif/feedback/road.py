@@ -5,7 +5,7 @@ a few prompts with everything that belongs to them, and only what is looked at l
 for what blocks want; `plan` walks the same blocks with stand-ins for answers that are not there yet.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Generic, TypeVar
@@ -19,7 +19,7 @@ from rlaif.feedback.critique import CritiqueStage, critique_stage
 from rlaif.feedback.hearing import Hearing
 from rlaif.feedback.judges import Judges, judges_of
 from rlaif.feedback.mode import Heard, Mode, Pass, Values
-from rlaif.feedback.pairing import Pairing, pair_up
+from rlaif.feedback.pairing import NEAR_DUPLICATE, Pairing, count_near_duplicates, pair_up
 from rlaif.feedback.sample import Sample, SampleStage, sample_stage
 from rlaif.records import LabelledPair, Pair, Prompt, ResponsePair
 from rlaif.settings import Settings
@@ -97,6 +97,17 @@ class Road:
         verdicts = in_order([*judged, *check_verdicts(pair, self.constitution)], self.constitution)
         return label_verdicts(pair, verdicts, probability_floor=floor, settings=settings)
 
+    def pair_up(self, samples: Sequence[Sample], stand_ins: Container[str] = frozenset()) -> Pairing:
+        """The pairs to judge, without answers that say nearly the same where the settings want none."""
+        return pair_up(samples, likeness=self.settings.cleaning.removed_likeness, stand_ins=stand_ins)
+
+    def found_and_kept(self, samples: Sequence[Sample], stand_ins: Container[str] = frozenset()) -> dict[str, int]:
+        """Answers that are judged although they say nearly the same as another, where the settings ask for a report."""
+        wanted = self.settings.cleaning
+        if wanted.near_duplicate_answers != "report":
+            return {}
+        return {NEAR_DUPLICATE: count_near_duplicates(samples, wanted.likeness, stand_ins)}
+
     def choose(self, labelled: Sequence[LabelledPair]) -> Choice:
         return choose_pairs(labelled, self.settings.pairs, judge=self.judges.name)
 
@@ -122,7 +133,12 @@ class Block:
 
     @cached_property
     def pairing(self) -> Pairing:
-        return pair_up(self.samples)
+        return self.road.pair_up(self.samples)
+
+    @property
+    def found_and_kept(self) -> dict[str, int]:
+        """Answers that are in pairs although something speaks against it."""
+        return self.road.found_and_kept(self.samples)
 
     @cached_property
     def hearing(self) -> Hearing:

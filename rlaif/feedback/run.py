@@ -44,7 +44,7 @@ from rlaif.feedback.report import Figures, dataset_card, summarise
 from rlaif.feedback.road import Block, Models, Road, Templates
 from rlaif.feedback.strengths import STRENGTH_SCHEMA, strength_rows
 from rlaif.pair_dataset import DatasetWriter, JsonlWriter, LabelWriter, TableWriter, write_text
-from rlaif.prompt_sets import PromptSet, read_prompts
+from rlaif.prompt_sets import PromptSet, clean, read_prompts
 from rlaif.settings import EngineSettings, JudgeSettings, Settings
 from rlaif.store import Kind, Store
 from rlaif.store.gc import tests_folder
@@ -69,7 +69,7 @@ def read_inputs(settings: Settings, base: Path) -> Inputs:
     """Everything a run reads. Paths are relative to `base`, the folder of the settings file. Raises InputError."""
     return Inputs(
         constitution=load_constitution(settings.constitution, base=base),
-        prompts=read_prompts(settings.prompts, base=base),
+        prompts=clean(read_prompts(settings.prompts, base=base), settings.cleaning, base=base),
         templates=find_templates(settings, base),
     )
 
@@ -241,11 +241,7 @@ def write_run(folder: Path, blocks: Iterable[Block], road: Road, prompts: Prompt
                 for asking in block.askings():
                     want(asking.kind, [place for key in asking.requests for place in asking.places(key)])
         summary = summarise(figures, road)
-        summary["prompts"] = {
-            "rows": prompts.num_rows,
-            "used": len(prompts.prompts),
-            "left_out": prompts.drop_counts,
-        }
+        summary["prompts"] = prompts.figures()
         labels.finish()
         if strengths is not None:
             strengths.finish()

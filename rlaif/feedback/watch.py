@@ -186,7 +186,7 @@ def sample_pairs(
     for policy, model in zip(settings.policies, policies, strict=True):
         with Session(model) as session:
             samples += sample_responses(prompts, policy, session=session, store=store, progress=progress)
-    pairing = pair_up(samples)
+    pairing = pair_up(samples, likeness=settings.cleaning.removed_likeness)
     if not pairing.pairs:
         why = "; ".join(f"{number} × {reason}" for reason, number in pairing.left_out.items())
         raise IncompleteRun(

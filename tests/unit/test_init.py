@@ -15,6 +15,7 @@ from rlaif.cli import init
 from rlaif.documents import read_yaml, validate
 from rlaif.errors import InputError, SettingsError
 from rlaif.settings import (
+    CleaningSettings,
     EngineSettings,
     JudgesSettings,
     LabelSettings,
@@ -84,6 +85,7 @@ def test_tiny_settings_are_the_defaults_but_for_what_they_name():
         "label": LabelSettings(),
         "judges": JudgesSettings(),
         "schedule": ScheduleSettings(),
+        "cleaning": CleaningSettings(),
         "revision": RevisionSettings(),
     }
     for name, block in blocks.items():

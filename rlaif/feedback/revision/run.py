@@ -185,11 +185,7 @@ def write_revisions(
                 for asking in block.askings():
                     want(asking.kind, [place for key in asking.requests for place in asking.places(key)])
         summary = summarise(figures, revising)
-        summary["prompts"] = {
-            "rows": prompts.num_rows,
-            "used": len(prompts.prompts),
-            "left_out": prompts.drop_counts,
-        }
+        summary["prompts"] = prompts.figures()
         files.finish(summary, settings)
         write_text(complete, json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
     return summary
