@@ -11,11 +11,10 @@ from functools import cached_property
 from typing import Generic, TypeVar
 
 from rlaif.constitution import Constitution
-from rlaif.feedback.aggregate import label_verdicts
 from rlaif.feedback.ask import Asking, Known, Model, look_up
-from rlaif.feedback.check_verdicts import check_verdicts, in_order
 from rlaif.feedback.choose import Choice, choose_pairs
 from rlaif.feedback.critique import CritiqueStage, critique_stage
+from rlaif.feedback.hearing import label_heard
 from rlaif.feedback.mode import Heard, Mode, Pass, Values
 from rlaif.feedback.modes import mode_of
 from rlaif.feedback.pairing import Pairing, pair_up
@@ -74,9 +73,7 @@ class Road:
     def label(self, pair: ResponsePair, heard: Heard) -> LabelledPair:
         """A pair's label: what the judge said in its mode, and what checks compute."""
         settings, floor = self.settings.label, self.settings.pairs.probability_floor
-        judged = self.mode.verdicts(pair, heard, settings)
-        verdicts = in_order([*judged, *check_verdicts(pair, self.constitution)], self.constitution)
-        return label_verdicts(pair, verdicts, probability_floor=floor, settings=settings)
+        return label_heard(self.mode, pair, heard, self.constitution, probability_floor=floor, settings=settings)
 
     def choose(self, labelled: Sequence[LabelledPair]) -> Choice:
         return choose_pairs(labelled, self.settings.pairs, judge=self.settings.judge.model)
@@ -144,7 +141,7 @@ class Block:
     def pairs(self) -> tuple[Pair, ...]:
         """The pairs of the dataset, with their critiques where the settings want them."""
         stage = self.critiquing
-        if not stage.places:
+        if not stage.places and not stage.computed:
             return self.choice.pairs
         return stage.attach(self.choice.pairs, look_up(stage.asking, self.known).values)
 

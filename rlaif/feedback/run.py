@@ -32,7 +32,6 @@ from rlaif.feedback.ask import Model, Session, Value
 from rlaif.feedback.budget import Budget
 from rlaif.feedback.counts import StageCount
 from rlaif.feedback.generate import ask_models
-from rlaif.feedback.judge import refuse_other_modes
 from rlaif.feedback.plan import plan_feedback
 from rlaif.feedback.plan_record import Plan
 from rlaif.feedback.previous import latest_run, read_previous
@@ -71,18 +70,16 @@ def read_inputs(settings: Settings, base: Path) -> Inputs:
         templates=Templates(
             judge=_comparison_template(settings.judge.template, base, num_choices=2),
             critique=_comparison_template(settings.judge.critique_template, base, num_choices=0),
-            mode=_mode_template(settings.judge, base),
+            mode=None if settings.judge.mode == "verdict" else judge_template(settings.judge, base),
         ),
     )
 
 
-def _mode_template(settings: JudgeSettings, base: Path) -> Template | None:
-    """The template of a mode that has one of its own."""
-    if settings.mode == "reasoned":
-        return _comparison_template(settings.reason_template, base, num_choices=2)
+def judge_template(settings: JudgeSettings, base: Path) -> Template:
+    """The template through which the judge reads in its mode."""
     if settings.mode == "score":
         return _checked(load_template(settings.score_template, base=base), SCORED, num_choices=0)
-    return None
+    return _comparison_template(settings.mode_template, base, num_choices=2)
 
 
 def _comparison_template(name: str, base: Path, *, num_choices: int) -> Template:
@@ -157,8 +154,7 @@ def test_constitution(
     constitution: Constitution, settings: Settings, *, base: Path, progress: Progress
 ) -> list[Tested]:
     """Put a constitution's own tests to the judge of these settings, through the project's store."""
-    refuse_other_modes(settings.judge, "rlaif constitution test")
-    template = _comparison_template(settings.judge.template, base, num_choices=2)
+    template = judge_template(settings.judge, base)
     log_file = base / settings.output / "constitution-test.log"
     judge = _model(settings.judge.model, settings.judge.engine or settings.engine, log_file)
     wish = tests_folder(base / settings.output, constitution.name, settings.judge.model)
