@@ -105,7 +105,8 @@ def test_tests_are_judged_in_the_mode_of_the_settings(tmp_path, mode, kinds):
     own = constitution(principle("kind", "kind", tests=cases))
     found = run(road, own, wanted)
     assert [one.is_passed for one in found] == [True, False, False]
-    sure = 0.9 if mode == "reasoned" else superiority(*([one / 0.94 for one in said] for said in ([0.01] * 4 + [0.9], [0.9] + [0.01] * 4)))
+    low, high = ([one / 0.94 for one in said] for said in ([0.9] + [0.01] * 4, [0.01] * 4 + [0.9]))
+    sure = 0.9 if mode == "reasoned" else superiority(high, low)
     assert [one.probability for one in found] == pytest.approx([sure, 1 - sure, 0.5])
     store = Store(road.store)
     for kind in kinds:
