@@ -268,10 +268,8 @@ def test_a_second_run_and_another_label_ask_nothing_in_any_mode(judged):
     folder, asked = judged
     assert all(asked.values())
     for mode in MODES:
-        project = open_project(folder / "rlaif.yaml", sets_of(mode))
-        for change in ((), ("label.kind=hard",), ("label.kind=majority",), ("label.reasoned_range=[0.2, 0.8]",)):
-            sets = [*sets_of(mode), *change]
-            project = open_project(folder / "rlaif.yaml", sets)
+        for change in (("label.kind=hard",), ("label.kind=majority", "label.reasoned_range=[0.2, 0.8]")):
+            project = open_project(folder / "rlaif.yaml", [*sets_of(mode), *change])
             found = plan(project.settings, read_inputs(project.settings, project.base), base=project.base)
             assert (found.calls("sample"), found.calls("reason"), found.calls("judge")) == (0, 0, 0)
     log = (folder / "log.txt").read_bytes()

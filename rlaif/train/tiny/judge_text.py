@@ -24,7 +24,8 @@ class JudgeText:
         self._tokenizer = tokenizer
         self._head = template_body("judge").split(_CUT)[0]
         self._tails = {kind: _CUT + template_body(name).split(_CUT)[1] for kind, name in _TEMPLATES.items()}
-        self._score_head, self._score_tail = template_body("score").split(_CUT)
+        self._score_head, after = template_body("score").split(_CUT)
+        self._score_tail = _CUT + after
         self.open_a, self.close_a = self._id("<response_a>"), self._id("</response_a>")
         self.open_b, self.close_b = self._id("<response_b>"), self._id("</response_b>")
         self.open_one, self.close_one = self._id("<response>"), self._id("</response>")

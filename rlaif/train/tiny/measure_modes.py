@@ -75,8 +75,8 @@ def _share(rows: Sequence[bool]) -> float:
 
 
 def score_figures(judge: Loaded, count: int, seed: int) -> dict[str, Any]:
-    """Does the mean score rank answers as the truth does, and who wins the pairs? Per split on a scale from 1 to 10, and
-    for seen wordings from 1 to 5."""
+    """Does the mean score rank answers as the truth does, and who wins the pairs? Per split on a scale from 1 to 10,
+    and for seen wordings from 1 to 5."""
     found: dict[str, Any] = {split: _scored(judge, count, seed, split, 10) for split in SPLITS}
     return found | {"train, 1 to 5": _scored(judge, count, seed, "train", 5)}
 

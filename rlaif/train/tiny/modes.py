@@ -68,8 +68,8 @@ class ModesRun:
     cycle: tuple[Kind | None, ...] = ("verdict", None, "reasoned", None, "verdict", None, "reasoned", "critique")
     pairs: int = 2  # per step that compares; each in both orders
     answers: int = 4  # per step that scores, which is None in the cycle
-    num_wordings: int = 6
-    num_unrelated: int = 2  # principles about something else, for their direction only
+    num_wordings: int = 7
+    num_unrelated: int = 1  # principles about something else, for their direction only
     seed: int = 17
 
     def rate(self, step: int) -> float:
@@ -96,7 +96,7 @@ class ModesRun:
         comparisons = training_comparisons(
             step,
             pairs=self.pairs,
-            num_wordings=self.num_wordings if is_verdict else 4,
+            num_wordings=self.num_wordings,
             num_unrelated=self.num_unrelated if is_verdict else 0,
             easy_share=0.0,
             without=frozenset(),
@@ -129,20 +129,23 @@ def score_losses(model: TinyLlama, heads: Heads, scoring: ScoringHeads, batch: S
 
 
 def with_new_tokens(weights: dict[str, Tensor], tokenizer: Tokenizer, vocabulary: int) -> dict[str, Tensor]:
-    """A judge's weights for a vocabulary of this size: tokens that were read before as they are, the others drawn at the
-    size of those."""
+    """A judge's weights for a vocabulary of this size: tokens that were read before as they are, the others drawn at
+    the size of those."""
     old = weights["embed_tokens.weight"][:VOCABULARY].clone()
     random = torch.Generator().manual_seed(VOCABULARY)
-    size = old.norm(dim=1).median() / old.shape[1] ** 0.5
+    size = float(old.norm(dim=1).median()) / float(old.shape[1]) ** 0.5
 
     def drawn(count: int) -> Tensor:
-        return size * torch.randn((count, old.shape[1]), generator=random)
+        made: Tensor = torch.randn((count, old.shape[1]), generator=random) * size
+        return made
 
     unread = _unread(old, tokenizer)
     old[unread] = drawn(len(unread))
     new = drawn(vocabulary - VOCABULARY)
     for tag, like in _LIKE.items():
-        new[tokenizer.token_to_id(tag) - VOCABULARY] = old[tokenizer.token_to_id(like)]
+        place, resembled = tokenizer.token_to_id(tag), tokenizer.token_to_id(like)
+        assert place is not None
+        new[place - VOCABULARY] = old[resembled]
     return weights | {"embed_tokens.weight": torch.cat((old, new))}
 
 
