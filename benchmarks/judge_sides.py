@@ -16,8 +16,8 @@ from rlaif.engines.vllm_flags import environment, is_cpu_build, model_arguments,
 from rlaif.engines.vllm_server import VllmServer
 from rlaif.engines.wire import request_to_dict
 from rlaif.feedback.aggregate import label_pair
-from rlaif.feedback.ask import Model, Session
-from rlaif.feedback.judge import judge_pairs, judge_stage
+from rlaif.feedback.ask import Model, Session, ask
+from rlaif.feedback.judge import judge_stage
 from rlaif.feedback.progress import Quiet
 from rlaif.records import ResponsePair
 from rlaif.settings import EngineSettings, JudgeSettings
@@ -43,15 +43,8 @@ class Ours:
         before, used = self.engine.counters(), processor_seconds(os.getpid(), self.engine.pid)
         begun = time.perf_counter()
         with Store(self.folder / f"store-{self._asked}", will_append=True) as store:
-            judged = judge_pairs(
-                pairs,
-                self.constitution,
-                self.judge,
-                template=self.template,
-                session=self.session,
-                store=store,
-                progress=Quiet(),
-            )
+            stage = judge_stage(pairs, self.constitution, self.judge, template=self.template, identity=self.identity)
+            judged = stage.judgments(ask(stage.asking, session=self.session, store=store, progress=Quiet()))
             labels = [label_pair(p, judged[p.id], self.constitution, probability_floor=0.01) for p in pairs]
         seconds = time.perf_counter() - begun
         used = processor_seconds(os.getpid(), self.engine.pid) - used

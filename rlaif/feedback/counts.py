@@ -74,9 +74,10 @@ class RunCount:
             ((sample.outcome, sample.reason) for sample in block.samples),
         )
         self._add_judging(block)
+        asked = {place[0].id for place in block.critiquing.places.values()}  # what checks found is computed
         self.critique.add(
-            len(block.pairs) if settings.pairs.critiques == "dataset" else 0,
-            ((pair.critique.outcome, pair.critique.reason) for pair in block.pairs if pair.critique),
+            len(asked),
+            ((one.critique.outcome, one.critique.reason) for one in block.pairs if one.critique and one.id in asked),
         )
         self.left_out.update(block.pairing.left_out)
         if spared := len(block.pairing.pairs) - len(block.compared):

@@ -5,7 +5,7 @@ explains every judgment, a new prompt all of its own, an edited principle its ow
 reason stand for the numbers of the group it names.
 """
 
-from collections.abc import Iterable
+from typing import Any
 
 from rlaif.constitution import Constitution, Principle
 from rlaif.constitution import diff as changes
@@ -74,12 +74,10 @@ def why_judged(
         return common
     if prompt.id not in previous.asked_prompts:
         return NEW_PROMPTS
-    content = principle.judging_content()
-    same = [old for old in previous.constitution.enabled if old.judging_content() == content]
+    content = content_read(principle, settings.mode)
+    same = [old for old in previous.constitution.enabled if content_read(old, settings.mode) == content]
     if not same:
-        return why_principle(principle, previous.constitution)
-    if settings.mode == "score" and all(old.anchors != principle.anchors for old in same):
-        return f"principle {principle.id!r} changed: anchors"
+        return why_principle(principle, previous.constitution, settings.mode)
     if not any(old.applies_to(prompt.tags) for old in same):
         return f"principle {principle.id!r} applies to more prompts: tags"
     if changed := [name for name in _OF_MODE[settings.mode] if getattr(settings, name) != getattr(was, name)]:
@@ -93,7 +91,7 @@ def why_judged(
     if now != before:
         return f"principles_per_pair changed: {before or 'all'} → {now or 'all'}"
     drawn = principles_asked(pair, previous.constitution, was)
-    return NOT_KEPT if content in [one.judging_content() for one in drawn] else "other principles are drawn"
+    return NOT_KEPT if content in [content_read(one, was.mode) for one in drawn] else "other principles are drawn"
 
 
 def why_judged_by(road: Road, judge: int, about: About, template: Template, previous: Previous | None) -> str:
@@ -134,15 +132,21 @@ _OF_MODE: dict[str, tuple[str, ...]] = {
 }
 
 
-def why_principle(principle: Principle, before: Constitution) -> str:
+def content_read(principle: Principle, mode: str) -> dict[str, Any]:
+    """All of a principle that a judge reads in this mode."""
+    return principle.scoring_content() if mode == "score" else principle.judging_content()
+
+
+def why_principle(principle: Principle, before: Constitution, mode: str) -> str:
     """What is new about a principle whose words were not judged before."""
-    if any(old.judging_content() == principle.judging_content() for old in before.principles):
+    content = content_read(principle, mode)
+    if any(content_read(old, mode) == content for old in before.principles):
         return f"principle {principle.id!r} is enabled again"
     if principle.id not in {old.id for old in before.principles}:
         return f"principle {principle.id!r} is new"
     alone = before.model_copy(update={"principles": (principle,)})
     own = [change.kind for change in changes(before, alone) if change.principle_id == principle.id]
-    return f"principle {principle.id!r} changed: {', '.join(_judged(own)) or 'text'}"
+    return f"principle {principle.id!r} changed: {', '.join(one for one in own if one in content) or 'text'}"
 
 
 def why_critiqued(
@@ -168,7 +172,3 @@ def _why_compared(identity: ModelIdentity, previous: Previous, now: Template, be
         changed = [name for name, value in answering(identity).items() if getattr(previous.judge, name) != value]
         return f"judge model changed: {', '.join(changed)} of {identity.name}"
     return f"template changed: {now.name}" if now.digest != before.digest else ""
-
-
-def _judged(kinds: Iterable[str]) -> list[str]:
-    return [kind for kind in kinds if kind in ("text", "question", "examples")]

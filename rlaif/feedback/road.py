@@ -11,11 +11,10 @@ from functools import cached_property
 from typing import Generic, TypeVar
 
 from rlaif.constitution import Constitution
-from rlaif.feedback.aggregate import label_verdicts
 from rlaif.feedback.ask import Asking, Known, Model, look_up
-from rlaif.feedback.check_verdicts import check_verdicts, in_order
 from rlaif.feedback.choose import Choice, choose_pairs
 from rlaif.feedback.critique import CritiqueStage, critique_stage
+from rlaif.feedback.hear_pairs import label_judged
 from rlaif.feedback.hearing import Hearing
 from rlaif.feedback.judges import Judges, judges_of
 from rlaif.feedback.mode import Heard, Mode, Pass, Values
@@ -94,8 +93,7 @@ class Road:
         """A pair's label: what each judge said in its mode, and what checks compute."""
         settings, floor = self.settings.label, self.settings.pairs.probability_floor
         judged = self.judges.verdicts(pair, heard, settings, floor)
-        verdicts = in_order([*judged, *check_verdicts(pair, self.constitution)], self.constitution)
-        return label_verdicts(pair, verdicts, probability_floor=floor, settings=settings)
+        return label_judged(pair, judged, self.constitution, probability_floor=floor, settings=settings)
 
     def pair_up(self, samples: Sequence[Sample], stand_ins: Container[str] = frozenset()) -> Pairing:
         """The pairs to judge, without answers that say nearly the same where the settings want none."""
@@ -178,7 +176,7 @@ class Block:
     def pairs(self) -> tuple[Pair, ...]:
         """The pairs of the dataset, with their critiques where the settings want them."""
         stage = self.critiquing
-        if not stage.places:
+        if not stage.places and not stage.computed:
             return self.choice.pairs
         return stage.attach(self.choice.pairs, look_up(stage.asking, self.known).values)
 

@@ -33,7 +33,7 @@ from rlaif.feedback.ask import Model, Session, Value
 from rlaif.feedback.budget import Budget
 from rlaif.feedback.counts import StageCount
 from rlaif.feedback.generate import ask_models
-from rlaif.feedback.judge import refuse_other_modes
+from rlaif.feedback.judge import refuse_several_judges
 from rlaif.feedback.plan import plan_feedback
 from rlaif.feedback.plan_record import Plan
 from rlaif.feedback.previous import latest_run, read_previous
@@ -80,20 +80,16 @@ def find_templates(settings: Settings, base: Path) -> Templates:
     return Templates(
         judge=_comparison_template(judge.template, base, num_choices=2),
         critique=_comparison_template(judge.critique_template, base, num_choices=0),
-        mode=_mode_template(judge, base),
-        others=tuple(
-            _mode_template(one, base) or _comparison_template(one.template, base, num_choices=2) for one in others
-        ),
+        mode=None if judge.mode == "verdict" else judge_template(judge, base),
+        others=tuple(judge_template(one, base) for one in others),
     )
 
 
-def _mode_template(settings: JudgeSettings, base: Path) -> Template | None:
-    """The template of a mode that has one of its own."""
-    if settings.mode == "reasoned":
-        return _comparison_template(settings.reason_template, base, num_choices=2)
+def judge_template(settings: JudgeSettings, base: Path) -> Template:
+    """The template through which the judge reads in its mode."""
     if settings.mode == "score":
         return _checked(load_template(settings.score_template, base=base), SCORED, num_choices=0)
-    return None
+    return _comparison_template(settings.mode_template, base, num_choices=2)
 
 
 def _comparison_template(name: str, base: Path, *, num_choices: int) -> Template:
@@ -174,8 +170,8 @@ def test_constitution(
     constitution: Constitution, settings: Settings, *, base: Path, progress: Progress
 ) -> list[Tested]:
     """Put a constitution's own tests to the judge of these settings, through the project's store."""
-    refuse_other_modes(settings, "rlaif constitution test")
-    template = _comparison_template(settings.judge.template, base, num_choices=2)
+    refuse_several_judges(settings, "rlaif constitution test")
+    template = judge_template(settings.judge, base)
     log_file = base / settings.output / "constitution-test.log"
     judge = judge_of(settings, log_file)
     wish = tests_folder(base / settings.output, constitution.name, settings.judge.model)

@@ -16,7 +16,7 @@ from rlaif.feedback.ablate import votes
 from rlaif.feedback.budget import Budget
 from rlaif.feedback.difference import compare_labels
 from rlaif.feedback.explain import explain
-from rlaif.feedback.judge import refuse_other_modes
+from rlaif.feedback.judge import refuse_several_judges
 from rlaif.feedback.judges import Judges, pool_verdicts
 from rlaif.feedback.previous import read_previous
 from rlaif.feedback.rounds import Schedule
@@ -492,6 +492,6 @@ def test_commands_that_ask_one_judge_say_so():
     for wanted, match in ((several("small"), "asks `judge` alone"), (several(), None)):
         if match:
             with pytest.raises(SettingsError, match=match):
-                refuse_other_modes(wanted, "rlaif watch")
+                refuse_several_judges(wanted, "rlaif watch")
         else:
-            refuse_other_modes(wanted, "rlaif watch")
+            refuse_several_judges(wanted, "rlaif watch")
