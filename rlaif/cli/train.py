@@ -22,6 +22,9 @@ DataOption = Annotated[
     list[str] | None, typer.Option("--data", "-d", help="A .jsonl or .parquet file, a dataset's folder or name.")
 ]
 OutputOption = Annotated[str | None, typer.Option("--output", "-o", help="Folder for the trained model.")]
+AnewOption = Annotated[
+    bool, typer.Option("--anew", help="Give up a training of other data or settings that the output folder holds.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the data card and the figures as JSON.")]
 _EPILOG = (
     "Example:  rlaif train {0} --model tiny-policy --data outputs/runs/quickstart/dataset --output outputs/models/{0}"
@@ -36,10 +39,11 @@ def sft(
     data: DataOption = None,
     output: OutputOption = None,
     sets: SetOption = None,
+    begin_anew: AnewOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Supervised fine-tuning: imitate completions, or the chosen answers of preference data."""
-    _train("sft", config, model, data, output, sets, as_json)
+    _train("sft", config, model, data, output, sets, begin_anew, as_json)
 
 
 @app.command(epilog=_EPILOG.format("reward"))
@@ -49,10 +53,11 @@ def reward(
     data: DataOption = None,
     output: OutputOption = None,
     sets: SetOption = None,
+    begin_anew: AnewOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """A Bradley-Terry reward model; transformers loads it for sequence classification with one label."""
-    _train("reward", config, model, data, output, sets, as_json)
+    _train("reward", config, model, data, output, sets, begin_anew, as_json)
 
 
 @app.command(epilog=_EPILOG.format("dpo"))
@@ -62,10 +67,11 @@ def dpo(
     data: DataOption = None,
     output: OutputOption = None,
     sets: SetOption = None,
+    begin_anew: AnewOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """DPO, or another loss of its family (--set loss=ipo); the reference is the model as it is at the start."""
-    _train("dpo", config, model, data, output, sets, as_json)
+    _train("dpo", config, model, data, output, sets, begin_anew, as_json)
 
 
 def _train(
@@ -75,6 +81,7 @@ def _train(
     data: list[str] | None,
     output: str | None,
     sets: list[str] | None,
+    begin_anew: bool,
     as_json: bool,
 ) -> None:
     from rich.console import Console
@@ -96,7 +103,9 @@ def _train(
         console.print(card_table(card))
 
     with TrainingProgress(console) as progress:
-        result = run_training(method, settings, base=base, show_card=show, say=progress.say, watch=progress.watch)
+        result = run_training(
+            method, settings, base=base, begin_anew=begin_anew, show_card=show, say=progress.say, watch=progress.watch
+        )
     figures: dict[str, Any] = {**result.report.last, **(result.report.evaluation or {})}
     if as_json:
         steps = {"steps": result.report.steps, "resumed_at": result.report.resumed_at}

@@ -7,7 +7,8 @@ before the first step, and nothing is written to the output's top before the tra
 continues a killed run; on a finished one it has nothing to do.
 """
 
-from collections.abc import Callable, Sequence
+import shutil
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -20,6 +21,7 @@ from rlaif.engines.model_files import find_model
 from rlaif.errors import InputError
 from rlaif.identity import digest, seed_from
 from rlaif.settings import EngineSettings
+from rlaif.train import checkpoint
 from rlaif.train.dpo import DpoTask
 from rlaif.train.examples import (
     DataCard,
@@ -31,10 +33,11 @@ from rlaif.train.examples import (
     rows_digest,
 )
 from rlaif.train.forward import LogprobModel, RewardModel, prepare_model
+from rlaif.train.holding_out import hold_out
 from rlaif.train.loop import Figures, Report, Watcher, make_accelerator, train
 from rlaif.train.reference import reference_sums, weights_digest
 from rlaif.train.reward import RewardTask, load_reward_model, note_statistics
-from rlaif.train.saving import is_saved, model_card, save_model
+from rlaif.train.saving import is_saved, model_card, save_model, unmark_saved
 from rlaif.train.settings import (
     WITHOUT_REFERENCE,
     DataSettings,
@@ -72,11 +75,13 @@ def run_training(
     settings: TrainSettings,
     *,
     base: Path = Path(),
+    begin_anew: bool = False,
     show_card: Callable[[DataCard], None] = lambda card: None,
     say: Callable[[str], None] = lambda text: None,
     watch: Watcher = lambda done, total, figures: None,
 ) -> Result:
-    """Carry a training out; paths of the settings count from `base`."""
+    """Carry a training out; paths of the settings count from `base`. `begin_anew` gives up a training of other data,
+    settings or weights that the output folder may hold, where it would otherwise be an error."""
     _quiet_transformers()
     output = base / settings.output
     name = find_model(settings.model, EngineSettings()).source
@@ -84,7 +89,10 @@ def run_training(
     rows, card = _read(method, settings, settings.data, tokenizer, base)
     show_card(card)
     card.check(allow_uneven=settings.allow_uneven)
-    held_out = _read(method, settings, settings.eval_data, tokenizer, base)[0]
+    rows, held_out = hold_out(rows, settings.eval_share, settings.loop.seed)
+    held_out += _read(method, settings, settings.eval_data, tokenizer, base)[0]
+    if held_out:
+        say(f"{len(held_out)} rows are held out; learnt from are {len(rows)}")
     accelerator = make_accelerator(settings.loop, output / "training")
     model = _with_adapters(method, _load(method, name, tokenizer, settings), settings).to(accelerator.device)
     module: nn.Module = RewardModel(model) if method == "reward" else LogprobModel(model)
@@ -97,6 +105,8 @@ def run_training(
         "eval_data": rows_digest(held_out),
         "model": weights_digest(module),
     }
+    if begin_anew:
+        _give_up_others(output, identity, accelerator)
     layout = Layout.of(settings.loop, accelerator.device)
     build = _TaskBuilder(method, settings, layout, module, base, say)
     task, evaluation = build.task(rows), build.task(held_out) if held_out else None
@@ -248,6 +258,15 @@ def _check_length(name: str, config: Any, max_length: int) -> None:
             f"max_length is {max_length}, but {name!r} reads at most {longest} tokens.",
             do=f"Set max_length: {longest}.",
         )
+
+
+def _give_up_others(output: Path, identity: Mapping[str, str], accelerator: Any) -> None:
+    """Remove the checkpoints of another training, and the mark that says its model is whole."""
+    state = checkpoint.newest(output / "training")
+    if accelerator.is_main_process and state is not None and state.identity != identity:
+        unmark_saved(output)
+        shutil.rmtree(output / "training")
+    accelerator.wait_for_everyone()
 
 
 def _write_settings(folder: Path, settings: TrainSettings) -> None:

@@ -29,7 +29,7 @@ def save_model(model: Any, tokenizer: Any, folder: Path, card: str, *, dtype: to
     whole.save_pretrained(fresh)
     tokenizer.save_pretrained(fresh)
     (fresh / "README.md").write_text(card, encoding="utf-8")
-    (folder / _LAST).unlink(missing_ok=True)
+    unmark_saved(folder)
     for path in sorted(fresh.iterdir(), key=lambda path: path.name == _LAST):
         path.chmod(0o644)  # safetensors leaves weights readable by their owner alone
         path.replace(folder / path.name)
@@ -39,6 +39,11 @@ def save_model(model: Any, tokenizer: Any, folder: Path, card: str, *, dtype: to
 def is_saved(folder: Path) -> bool:
     """True when a whole model lies there."""
     return (folder / _LAST).is_file()
+
+
+def unmark_saved(folder: Path) -> None:
+    """Make the model that lies there no whole one: it is about to be replaced."""
+    (folder / _LAST).unlink(missing_ok=True)
 
 
 def model_card(
