@@ -1,14 +1,15 @@
 """Does training on the quickstart's dataset move what the constitution asks for, and does turning a principle turn it?
 
-    python -m benchmarks.alignment outputs/alignment                    # as written, then each of six turned: half an hour
+    python -m benchmarks.alignment outputs/alignment              # as written, then each of six turned: half an hour
     python -m benchmarks.alignment outputs/alignment --seeds 5 --turned polite
     python -m benchmarks.alignment outputs/alignment --json
 
-Everything goes through the commands that people type: `rlaif generate`, `rlaif train reward`, `rlaif train dpo`, `rlaif
-tiny shares`, with the quickstart's settings. Per constitution and seed: the reward model's accuracy on pairs of prompts
-that were held out, the share of answers that do as each principle asks before and after DPO (by the grammar's ground
-truth, on prompts that nothing was trained on), the KL, and the seconds of each step. Seeds change the order of rows, the
-head's first weights, which prompts are held out, and the prompts and answers of the measurement; the dataset stays.
+Everything goes through the commands that people type: `rlaif generate`, `rlaif train reward`, `rlaif train dpo`,
+`rlaif tiny shares`, with the quickstart's settings. Per constitution and seed: the reward model's accuracy on pairs of
+prompts that were held out, the share of answers that do as each principle asks before and after DPO (by the grammar's
+ground truth, on prompts that nothing was trained on), the KL, and the seconds of each step. Seeds change the order of
+rows, the head's first weights, which prompts are held out, and the prompts and answers of the measurement; the dataset
+stays.
 """
 
 import argparse
@@ -22,7 +23,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
 
 ROOT = Path(__file__).resolve().parents[1]
 CONSTITUTION = ROOT / "constitution" / "small.yaml"
@@ -97,7 +97,9 @@ def summary(one: Outcome) -> str:
         for part in one.shares["principles"]
     )
     kl = one.shares["kl_nats_per_answer"]["value"]
-    return f"{one.name} seed {one.seed}: reward {one.reward_accuracy:.3f}; points: {changes}; KL {kl:.1f}; {one.seconds}"
+    return (
+        f"{one.name} seed {one.seed}: reward {one.reward_accuracy:.3f}; points: {changes}; KL {kl:.1f}; {one.seconds}"
+    )
 
 
 def table(outcomes: Sequence[Outcome]) -> str:

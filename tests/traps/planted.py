@@ -1,5 +1,5 @@
-"""A trap is a mistake that others made and no loss curve shows. Each test here is run twice: on the code as it is, where
-it has to pass, and on the code with the mistake planted, where it has to fail.
+"""A trap is a mistake that others made and no loss curve shows. Each test here is run twice: on the code as it is,
+where it has to pass, and on the code with the mistake planted, where it has to fail.
 
     @trap(20, planted("rlaif.train.reward.init_head", too_small))
     def test_the_reward_head_starts_with_rewards_of_size_one(): ...

@@ -44,7 +44,7 @@ def rewards_alone(model, families):
 
 
 def by_the_first_pad_id(families, **more):
-    """"The token before the first pad id": where pad is the end of sequence, that is a token of the prompt."""
+    """ "The token before the first pad id": where pad is the end of sequence, that is a token of the prompt."""
     batch = PAD(families, **more)
     batch.ids[batch.attention_mask == 0] = END
     first = (batch.ids == END).long().argmax(1)

@@ -47,7 +47,9 @@ def fit(rows, folder, *, steps=150, seed=3, layers=2):
     )
     module = RewardModel(model)
     optimiser = OptimiserSettings(learning_rate=1e-2, warmup_share=0.05, schedule="cosine")
-    settings = LoopSettings(batch_size=10_000, micro_batch_tokens=100_000, epochs=steps, save_every=10_000, optimiser=optimiser)
+    settings = LoopSettings(
+        batch_size=10_000, micro_batch_tokens=100_000, epochs=steps, save_every=10_000, optimiser=optimiser
+    )
     train(RewardTask(rows, Layout()), module, settings, folder=folder)
     return module.eval()
 

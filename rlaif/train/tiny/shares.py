@@ -136,9 +136,7 @@ def logprobs(policy: Loaded, families: Sequence[Family]) -> FloatArray:
     return reference_sums(module, rows, Layout(), _TOKENS_AT_ONCE, cache=None)
 
 
-def _figures(
-    drawn: Sequence[Samples], asked: dict[str, Meaning], log_ratios: FloatArray
-) -> dict[str, Figure]:
+def _figures(drawn: Sequence[Samples], asked: dict[str, Meaning], log_ratios: FloatArray) -> dict[str, Figure]:
     """Rows are the answers of the one model and then those of the other; clusters are the prompts."""
     num_prompts, each = log_ratios.shape
     clusters = np.tile(np.repeat(np.arange(num_prompts), each), 2)
