@@ -20,7 +20,7 @@ def set_prompts(count: int = NUM_PROMPTS, seed: int = 3) -> list[Prompt]:
 
 def prompt_rows(count: int = NUM_PROMPTS, seed: int = 3) -> list[dict[str, object]]:
     """The same as rows of a prompt set."""
-    rows = []
+    rows: list[dict[str, object]] = []
     for number, prompt in enumerate(set_prompts(count, seed), 1):
         tags = [prompt.kind] if len(prompt.turns) == 1 else [prompt.kind, "multi-turn"]
         row = {"id": f"tiny-world-{number:03}", "messages": prompt.messages, "tags": tags}
