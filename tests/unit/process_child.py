@@ -11,7 +11,7 @@ from tests.unit.test_train_loop import make, run, some_rows
 def train_all(folder):
     """Train every method for six steps on rows of uneven weight, and keep the weights."""
     folder.mkdir(exist_ok=True)
-    for method in ("sft", "reward", "sigmoid"):
+    for method in ("sft", "reward", "sigmoid", "kto"):
         held_out, _ = make(method, some_rows(5, seed=9))
         found, _ = run(method, folder / method, evaluation=held_out, micro_batch_tokens=40)
         torch.save(found, folder / f"{method}.pt")

@@ -34,7 +34,7 @@ def test_two_processes_train_what_one_trains(tmp_path):
     for child in children:
         _, errors = child.communicate(timeout=500)
         assert child.returncode == 0, errors[-3000:]
-    for method in ("sft", "reward", "sigmoid"):
+    for method in ("sft", "reward", "sigmoid", "kto"):
         one, two = (torch.load(folder / f"{method}.pt") for folder in (alone, both))
         assert (one - two).abs().max() < 1e-10, method
         logs = [(folder / method / "metrics.jsonl").read_text().splitlines() for folder in (alone, both)]
