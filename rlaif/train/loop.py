@@ -33,6 +33,7 @@ from rlaif.train import checkpoint
 from rlaif.train.batches import Plan, divide, learning_rate, plan_run
 from rlaif.train.memory import keep_memory
 from rlaif.train.settings import LoopSettings, OptimiserSettings
+from rlaif.train.sharding import whole
 from rlaif.train.task import Outcome, StepTask, Task
 
 Figures = dict[str, float]
@@ -253,8 +254,10 @@ class _Loop:
         self.evaluations_since_best += 1
         if found["loss"] < self.best_loss:
             self.best_loss, self.evaluations_since_best = found["loss"], 0
-            if self.settings.patience and self.accelerator.is_main_process:
-                checkpoint.write_whole(self.folder / "best.pt", checkpoint.trained_weights(self.plain))
+            if self.settings.patience:
+                weights = checkpoint.trained_weights(self.plain)
+                if self.accelerator.is_main_process:
+                    checkpoint.write_whole(self.folder / "best.pt", weights)
         return figures
 
     def is_patience_spent(self) -> bool:
@@ -281,13 +284,14 @@ class _Loop:
             self.accelerator.log(figures, step=done)
 
     def save(self, done: int) -> None:
+        weights, optimiser = checkpoint.trained_weights(self.plain), whole(self.optimiser.state_dict())
         if self.accelerator.is_main_process:
             with self.log.open("ab") as stream:
                 os.fsync(stream.fileno())
             state = checkpoint.State(
                 step=done,
-                weights=checkpoint.trained_weights(self.plain),
-                optimiser=self.optimiser.state_dict(),
+                weights=weights,
+                optimiser=optimiser,
                 log_bytes=self.log.stat().st_size,
                 best_loss=self.best_loss,
                 evaluations_since_best=self.evaluations_since_best,

@@ -23,6 +23,7 @@ from rlaif.engines.model_files import find_model
 from rlaif.identity import digest
 from rlaif.settings import EngineSettings
 from rlaif.train import hub
+from rlaif.train.checkpoint import load_weights
 from rlaif.train.data_card import DataCard
 from rlaif.train.dpo import DpoTask
 from rlaif.train.examples import (
@@ -63,6 +64,7 @@ from rlaif.train.settings import (
     TrainSettings,
 )
 from rlaif.train.sft import SftTask
+from rlaif.train.sharding import is_sharded, whole_weights
 from rlaif.train.task import Layout, Task
 from rlaif.train.tokenise import Tokeniser
 
@@ -134,6 +136,7 @@ def run_training(
         place_of=lambda row: card.places[row],
     )
     figures: Figures = {**report.last, **(report.evaluation or {})}
+    run.put_together()
     address = None
     if run.accelerator.is_main_process:
         if not (is_saved(run.output) and report.resumed_at == report.steps):
@@ -203,9 +206,23 @@ class _Run:
     def load(self) -> None:
         self.accelerator = make_accelerator(self.settings.loop, self.output / "training")
         self.layout = Layout.of(self.settings.loop, self.accelerator.device)
+        self.make_module()
+
+    def make_module(self) -> None:
+        """The model as it is before the first step."""
         model = load_model(self.method, self.name, self.tokenizer, self.settings, self.heads)
         self.model = with_adapters(self.method, model, self.settings).to(self.accelerator.device)
         self.module = RewardModel(self.model) if self.method == "reward" else self.readable(self.model)
+
+    def put_together(self) -> None:
+        """After a sharded training, a whole model in the place of its shards on the process that writes it."""
+        if not is_sharded(self.module):
+            return
+        weights = whole_weights(self.module)
+        if self.accelerator.is_main_process:
+            self.accelerator.free_memory()
+            self.make_module()
+            load_weights(self.module, weights)
 
     def readable(self, model: Any) -> LogprobModel:
         return LogprobModel(model, chunk_rows=self.settings.loop.chunk_rows)

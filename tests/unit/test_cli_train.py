@@ -166,7 +166,9 @@ def test_adapters_alone_are_a_folder_of_peft(pairs, tmp_path):
     saved = {path.name for path in (tmp_path / "out").iterdir()}
     assert {"adapter_config.json", "adapter_model.safetensors", "tokenizer.json", "README.md"} < saved
     assert "config.json" not in saved
-    base = transformers.AutoModelForSequenceClassification.from_pretrained(resolve_model("tiny-policy"), num_labels=1)
+    base = transformers.AutoModelForSequenceClassification.from_pretrained(
+        resolve_model("tiny-policy"), num_labels=1, dtype=torch.float32
+    )
     loaded = peft.PeftModel.from_pretrained(base, tmp_path / "out")
     state = checkpoint.newest(tmp_path / "out" / "training")
     (head,) = [w for name, w in state.weights.items() if "score" in name]

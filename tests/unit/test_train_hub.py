@@ -94,10 +94,10 @@ def test_the_folder_goes_up_without_checkpoints_and_local_paths(hub, folder):
 
 def test_a_hub_that_refuses_is_one_clear_error_before_and_after_the_training(hub, folder):
     hub.refuses = "create"
-    with pytest.raises(EngineUnavailable, match="'org/model' cannot be made: .*403"):
+    with pytest.raises(EngineUnavailable, match=r"'org/model' cannot be made: .*403"):
         make_repository("org/model", is_private=True)
     hub.refuses = "commit"
-    with pytest.raises(StoreError, match="the model is saved, but the hub did not take it: .*403"):
+    with pytest.raises(StoreError, match=r"the model is saved, but the hub did not take it: .*403"):
         push(folder, "org/model")
     with pytest.raises(EngineUnavailable, match="cannot be made"):
         make_repository("no/such/name", is_private=True)

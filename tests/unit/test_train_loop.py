@@ -300,6 +300,24 @@ def test_patience_ends_a_run_and_the_best_weights_stay(tmp_path):
     assert float(outcome.loss.detach()) / sum(held_out.weights) == pytest.approx(losses[best], rel=1e-9)
 
 
+def test_a_tracker_gets_every_figure_of_the_log(tmp_path):
+    """A real event file of tensorboard, read back record by record (each: length, checksum, payload, checksum)."""
+    from tensorboardX.proto.event_pb2 import Event
+
+    run("reward", tmp_path, trackers=("tensorboard",))
+    (file,) = (tmp_path / "rlaif").glob("**/events.out.tfevents.*")
+    data, at, found = file.read_bytes(), 0, {}
+    while at < len(data):
+        length = int.from_bytes(data[at : at + 8], "little")
+        event = Event.FromString(data[at + 12 : at + 12 + length])
+        found |= {(event.step, value.tag): value.simple_value for value in event.summary.value}
+        at += length + 16
+    for line in (json.loads(line) for line in (tmp_path / "metrics.jsonl").open()):
+        for name, value in line.items():
+            if name != "step":
+                assert found[line["step"], name] == pytest.approx(value, rel=1e-6), name
+
+
 class Spoilt(RewardTask):
     """A task whose loss is not a number for row 3 from its second epoch on."""
 
