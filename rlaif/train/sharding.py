@@ -58,6 +58,7 @@ def resharded(module: nn.Module) -> nn.Module:
     """The module with every sharded parameter as its shards: after a forward without a backward some stand whole in
     it, and what is written to them then is lost."""
     for part in module.modules():
-        if hasattr(part, "reshard"):
-            part.reshard()
+        reshard: Any = getattr(part, "reshard", None)
+        if reshard is not None:
+            reshard()
     return module

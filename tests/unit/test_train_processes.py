@@ -1,5 +1,5 @@
-"""Two processes (gloo), each with all parameters or with half of them (FSDP2), train what one trains: same weights, same
-log."""
+"""Two processes (gloo), each with all parameters or with half of them (FSDP2), train what one trains: the same weights
+and the same log."""
 
 import json
 import os
