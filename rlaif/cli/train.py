@@ -1,6 +1,7 @@
 """`rlaif train sft | reward | dpo`: a model from preference data, whoever labelled them."""
 
 import json
+import os
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -92,7 +93,8 @@ def _train(
     _check_installed()
     document = read_yaml(config, SettingsError) if config else _no_file()
     document = apply_sets(document, [*flags, *(sets or [])])
-    console = Console(stderr=True)
+    is_first = os.environ.get("RANK", "0") == "0"  # of several processes one speaks
+    console = Console(stderr=True, quiet=not is_first)
     from rlaif.train.run import SETTINGS, run_training  # after the settings file was read: this imports torch
 
     settings = validate(document, SETTINGS[method], SettingsError)
@@ -103,6 +105,8 @@ def _train(
 
     with TrainingProgress(console) as progress:
         result = run_training(method, settings, base=base, show_card=show, say=progress.say, watch=progress.watch)
+    if not is_first:
+        return
     if as_json:
         steps = {"steps": result.report.steps, "resumed_at": result.report.resumed_at}
         said = {"output": str(result.folder), **steps, "figures": result.figures, "address": result.address}

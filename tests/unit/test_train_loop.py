@@ -208,9 +208,10 @@ def test_ties_are_half_right_and_undecided_rows_are_not_counted():
 # --- resume within a process (killing one: tests/faults/test_train_kills.py)
 
 
-def test_a_run_goes_on_from_its_checkpoint_to_the_same_bits(tmp_path):
-    wanted, _ = run("sigmoid", tmp_path / "whole", save_every=2)
-    task, module = make("sigmoid", some_rows())
+@pytest.mark.parametrize("method", ["sigmoid", "kto"])
+def test_a_run_goes_on_from_its_checkpoint_to_the_same_bits(method, tmp_path):
+    wanted, _ = run(method, tmp_path / "whole", save_every=2)
+    task, module = make(method, some_rows())
     stop_at = 5
 
     class Stopped(Exception):
@@ -222,7 +223,7 @@ def test_a_run_goes_on_from_its_checkpoint_to_the_same_bits(tmp_path):
 
     with pytest.raises(Stopped):
         train(task, module, loop_settings(save_every=2), folder=tmp_path / "cut", watch=watch)
-    task, module = make("sigmoid", some_rows())
+    task, module = make(method, some_rows())
     report = train(task, module, loop_settings(save_every=2), folder=tmp_path / "cut")
     assert report.resumed_at == 4
     assert torch.equal(weights_of(module), wanted)
