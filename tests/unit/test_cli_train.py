@@ -101,6 +101,9 @@ def test_who_labelled_the_pairs_changes_no_bit_of_the_weights(pairs, tmp_path):
         train("dpo", data, tmp_path / who, f"reference_cache={tmp_path / 'kept'}", "loop.max_steps=3", NO_KL)
     human, ai = (tmp_path / who / "model.safetensors" for who in ("human", "ai"))
     assert human.read_bytes() == ai.read_bytes()
+    assert (
+        "| 48 judge human |" in (tmp_path / "human" / "README.md").read_text()
+    )  # the card says it, the weights do not
     assert len(list((tmp_path / "kept").glob("*.npz"))) == 1
 
 

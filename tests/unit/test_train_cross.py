@@ -72,7 +72,7 @@ def pairs_of(one):
 def training_rows(method):
     rows = [
         replace(row, principles={"kind": 0.8, **({"brief": 0.3} if n % 2 else {})})
-        for n, row in enumerate(some_rows(5))
+        for n, row in enumerate(some_rows(4))
     ]
     if method == "reward, ranked":
         third = [sequence(row.family[0].ids[:1], [30 + number, 31]) for number, row in enumerate(rows)]
@@ -128,7 +128,7 @@ def build(method, options, cache, make=double_llama):
 def trained(method, options, folder, cache, *, make=double_llama, steps=2, **changes):
     """Weights after two steps, and every figure on the way."""
     task, module = build(method, options, cache, make)
-    settings = loop_settings(batch_size=3, max_steps=steps, micro_batch_tokens=options["micro_batch_tokens"], **changes)
+    settings = loop_settings(batch_size=2, max_steps=steps, micro_batch_tokens=options["micro_batch_tokens"], **changes)
     train(task, module, settings, folder=folder)
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").open()]
     weights = torch.cat([one.detach().flatten() for one in module.parameters() if one.requires_grad])
@@ -165,10 +165,10 @@ def test_every_option_gives_the_numbers_of_the_plain_path(method, tmp_path):
 @pytest.mark.parametrize("method", METHODS)
 def test_bf16_is_near_float32_whatever_the_layout(method, tmp_path):
     """The first loss is that of the same weights: it may differ by a few roundings of the products to 2^-8."""
-    _, exact = trained(method, PLAIN, tmp_path / "exact", None, make=llama)
-    for packing, multiple in (("shared", 128), ("packed", 128), ("off", 1)):
+    _, exact = trained(method, PLAIN, tmp_path / "exact", None, make=llama, steps=1)
+    for packing, multiple in (("shared", 128), ("off", 1)):
         options = {**PLAIN, "packing": packing, "multiple_of": multiple, "checkpointing": packing == "shared"}
-        weights, lines = trained(method, options, tmp_path / packing, None, make=llama, precision="bf16")
+        weights, lines = trained(method, options, tmp_path / packing, None, make=llama, steps=1, precision="bf16")
         assert weights.dtype == torch.float32
         assert torch.isfinite(weights).all()
         assert lines[0]["loss"] == pytest.approx(exact[0]["loss"], rel=0.05, abs=0.05), packing

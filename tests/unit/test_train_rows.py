@@ -466,6 +466,23 @@ def test_a_label_file_as_our_labels_wing_writes_it_is_read(tiny, tmp_path):
         assert card.sources["people"].refused == {SKIPPED: 1}
 
 
+def test_a_dataset_is_read_through_the_library_that_loads_hub_datasets(tiny, tmp_path):
+    """By its folder here, by its name on the hub: the same call of `datasets`, with a split."""
+    folder = tmp_path / "set"
+    folder.mkdir()
+    for split, count in (("train", 3), ("test", 1)):
+        write_jsonl(folder / f"{split}.jsonl", PAIRS[:count])
+    for split, count in (("train", 3), ("test", 1)):
+        entry = DataEntry(path="set", name="a", split=split)
+        rows, card = read_preferences([entry], Tokeniser(tiny), Limits(max_length=64), base=tmp_path)
+        assert len(rows) == count
+        assert card.places[0] == f"{folder}[{split}] row 1"
+    with pytest.raises(DataError, match="the dataset cannot be loaded"):
+        read_preferences(
+            [DataEntry(path="set", name="a", split="none")], Tokeniser(tiny), Limits(max_length=64), base=tmp_path
+        )
+
+
 def test_answers_of_pairs_are_two_rows_and_the_card_says_who_labelled(tiny, tmp_path):
     rows = [{**row, "judge": "j"} for row in PAIRS]
     entry = DataEntry(path=write_jsonl(tmp_path / "a.jsonl", rows), name="a")
