@@ -44,9 +44,8 @@ class KtoTask(RowsTask):
         super().__init__(trimmed(rows), layout)
         assert reference.shape == (len(rows), 2), "two sums per row"
         self.settings, self.reference = settings, reference
-        self.mismatched = trimmed(
-            [TrainingRow(family=row.family[1:]) for row in with_mismatched(rows, partners or choose_partners(rows))]
-        )
+        both = with_mismatched(rows, partners or choose_partners(rows), settings.max_length)
+        self.mismatched = trimmed([TrainingRow(family=row.family[1:]) for row in both])
         self.baseline = torch.zeros((), dtype=torch.float64)
 
     def step_sums(self, module: nn.Module, rows: Sequence[int], device: torch.device) -> tuple[Tensor, Tensor]:
@@ -90,11 +89,10 @@ class KtoTask(RowsTask):
         return torch.from_numpy(self.reference[list(rows), column]).to(device)
 
 
-def with_mismatched(rows: Sequence[TrainingRow], partners: Sequence[int]) -> list[TrainingRow]:
-    """Each answer, and beside it its prompt with its partner's answer, cut to the length of the longest row."""
-    longest = max(len(row.family[0]) for row in rows)
+def with_mismatched(rows: Sequence[TrainingRow], partners: Sequence[int], max_length: int) -> list[TrainingRow]:
+    """Each answer, and beside it its prompt with its partner's answer, which is cut where the whole grows too long."""
     return [
-        TrainingRow(family=(row.family[0], _answered(row.family[0], rows[partner].family[0], longest)))
+        TrainingRow(family=(row.family[0], _answered(row.family[0], rows[partner].family[0], max_length)))
         for row, partner in zip(rows, partners, strict=True)
     ]
 
@@ -112,12 +110,12 @@ def choose_partners(rows: Sequence[TrainingRow]) -> list[int]:
     return partners
 
 
-def _answered(asked: TokenSequence, said: TokenSequence, longest: int) -> TokenSequence:
+def _answered(asked: TokenSequence, said: TokenSequence, max_length: int) -> TokenSequence:
     """The prompt of one sequence and the answer of another. Its tokens are glued, not made anew: the mean of such
     log-ratios is all that is wanted of them."""
     prompt, answer = int(asked.scored.argmax()), int(said.scored.argmax())
-    ids = np.concatenate([asked.ids[:prompt], said.ids[answer:]])[:longest]
-    return TokenSequence(ids, np.concatenate([asked.scored[:prompt], said.scored[answer:]])[:longest])
+    ids = np.concatenate([asked.ids[:prompt], said.ids[answer:]])[:max_length]
+    return TokenSequence(ids, np.concatenate([asked.scored[:prompt], said.scored[answer:]])[:max_length])
 
 
 def _digest(sequence: TokenSequence) -> bytes:

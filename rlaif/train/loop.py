@@ -104,7 +104,7 @@ class _Loop:
     def run(self) -> Report:
         first = self.resume()
         if self.settings.trackers:
-            self.accelerator.init_trackers("rlaif", config=self.settings.model_dump(mode="json"))
+            self.accelerator.init_trackers("rlaif", config=flat(self.settings.model_dump(mode="json")))
         last: Figures = {}
         evaluated: Figures | None = None
         done = first
@@ -315,6 +315,17 @@ class _Loop:
             os.truncate(self.log, 0 if state is None else state.log_bytes)
         self.accelerator.wait_for_everyone()
         return 0 if state is None else int(state.step)
+
+
+def flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, int | float | str | bool]:
+    """Nested settings as one level of scalars, which is what trackers take."""
+    found: dict[str, int | float | str | bool] = {}
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            found |= flat(value, f"{prefix}{name}.")
+        else:
+            found[prefix + name] = value if isinstance(value, int | float | str) else str(value)
+    return found
 
 
 def make_optimiser(module: nn.Module, settings: OptimiserSettings) -> torch.optim.Optimizer:

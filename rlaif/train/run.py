@@ -233,7 +233,7 @@ class _Run:
         s = self.settings
         if isinstance(s, DpoSettings) and self.is_kto:
             partners = choose_partners(rows)
-            sums = self.reference(with_mismatched(rows, partners), s)
+            sums = self.reference(with_mismatched(rows, partners, s.max_length), s)
             return KtoTask(rows, self.layout, s, sums, partners)
         if isinstance(s, DpoSettings):
             return DpoTask(rows, self.layout, s, None if s.loss in WITHOUT_REFERENCE else self.reference(rows, s))

@@ -176,7 +176,7 @@ def test_kto_has_trls_loss_at_every_step(rows, folder, tmp_path):
 
     def build(model, read):
         module = LogprobModel(prepare_model(model))
-        sums = reference_sums(module, with_mismatched(read, partners), Layout(), 400, cache=None)
+        sums = reference_sums(module, with_mismatched(read, partners, 512), Layout(), 400, cache=None)
         chosen = {"loss": "kto", "beta": 0.2, "desirable": 1.3, "undesirable": 0.8}
         settings = DpoSettings(model="m", data=[{"path": "d"}], output="o", **chosen)
         return KtoTask(read, Layout(), settings, sums, partners), module

@@ -115,7 +115,7 @@ def build(method, options, cache, make=double_llama):
     if method == "sft":
         return SftTask(rows, layout), module
     settings = dpo_settings(**{"loss": method, **DPO[method]})
-    both = with_mismatched(rows, choose_partners(rows)) if method == "kto" else rows
+    both = with_mismatched(rows, choose_partners(rows), settings.max_length) if method == "kto" else rows
     reference = None
     if settings.loss not in WITHOUT_REFERENCE:
         where = cache if options["kept_reference"] else None

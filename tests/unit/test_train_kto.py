@@ -24,7 +24,8 @@ def answers(count=8):
 def kto_task(rows, **changes):
     partners = choose_partners(rows)
     settings = dpo_settings(loss="kto", beta=0.3, desirable=1.2, undesirable=0.7, **changes)
-    return KtoTask(rows, Layout(), settings, sums_of_reference(with_mismatched(rows, partners)), partners)
+    reference = sums_of_reference(with_mismatched(rows, partners, settings.max_length))
+    return KtoTask(rows, Layout(), settings, reference, partners)
 
 
 def logprob(model, ids, scored):
@@ -38,11 +39,11 @@ def logprob(model, ids, scored):
 def test_the_loss_of_a_step_is_the_papers_with_the_baseline_of_all_its_rows(tmp_path):
     """arXiv:2402.01306 eq. 8 by hand: z0 from every row's prompt with its partner's answer, clamped at 0."""
     policy, reference, rows = double_llama(), double_llama(seed=1), answers()
-    task = kto_task(rows)
+    task = kto_task(rows, max_length=20)
     ratios, mismatched = [], []
     for row, partner in zip(rows, choose_partners(rows), strict=True):
         one, other = row.family[0], rows[partner].family[0]
-        glued = np.concatenate([one.ids[~one.scored], other.ids[other.scored]])[: max(len(r.family[0]) for r in rows)]
+        glued = np.concatenate([one.ids[~one.scored], other.ids[other.scored]])[:20]
         for found, ids, scored in (
             (ratios, one.ids, one.scored),
             (mismatched, glued, np.arange(len(glued)) >= (~one.scored).sum()),
@@ -71,11 +72,14 @@ def test_a_partner_has_another_prompt_and_follows_from_the_content_alone():
     assert choose_partners(two) == [1, 0]  # one prompt: the other answer is all there is
 
 
-def test_a_mismatched_answer_is_no_longer_than_the_longest_row():
+def test_a_mismatched_answer_is_cut_where_the_whole_grows_too_long():
     rows = [TrainingRow(family=pair[:1]) for pair in random_pairs(30, prompt=(1, 20), answer=(1, 20))]
-    both = with_mismatched(rows, choose_partners(rows))
     longest = max(len(row.family[0]) for row in rows)
-    assert max(len(one) for row in both for one in row.family) == longest
+    whole, cut = (with_mismatched(rows, choose_partners(rows), length) for length in (100, longest))
+    assert max(len(row.family[1]) for row in whole) > longest
+    for one, other in zip(whole, cut, strict=True):
+        assert np.array_equal(one.family[1].ids[:longest], other.family[1].ids)
+    both = cut
     assert all(row.family[1].num_scored for row in both)
 
 

@@ -58,7 +58,7 @@ def make(method, rows, layout=Layout(), model=None, **changes):  # noqa: B008 - 
     chosen = dpo_settings(**{"loss": method, "sft_weight": 0.1, **changes})
     if method == "kto":
         answers = [replace(row, family=row.family[:1]) for row in rows]
-        both = with_mismatched(answers, choose_partners(answers))
+        both = with_mismatched(answers, choose_partners(answers), chosen.max_length)
         return KtoTask(answers, layout, chosen, sums_of_reference(both)), module
     reference = None
     if method not in ("simpo", "orpo"):
@@ -306,7 +306,7 @@ def test_a_tracker_gets_every_figure_of_the_log(tmp_path):
     from tensorboardX.proto.event_pb2 import Event
 
     run("reward", tmp_path, trackers=("tensorboard",))
-    (file,) = (tmp_path / "rlaif").glob("**/events.out.tfevents.*")
+    (file,) = (tmp_path / "rlaif").glob("events.out.tfevents.*")
     data, at, found = file.read_bytes(), 0, {}
     while at < len(data):
         length = int.from_bytes(data[at : at + 8], "little")
