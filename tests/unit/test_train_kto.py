@@ -74,13 +74,12 @@ def test_a_partner_has_another_prompt_and_follows_from_the_content_alone():
 
 def test_a_mismatched_answer_is_cut_where_the_whole_grows_too_long():
     rows = [TrainingRow(family=pair[:1]) for pair in random_pairs(30, prompt=(1, 20), answer=(1, 20))]
-    longest = max(len(row.family[0]) for row in rows)
-    whole, cut = (with_mismatched(rows, choose_partners(rows), length) for length in (100, longest))
-    assert max(len(row.family[1]) for row in whole) > longest
+    limit = 1 + max(int(row.family[0].scored.argmax()) for row in rows)
+    whole, cut = (with_mismatched(rows, choose_partners(rows), length) for length in (100, limit))
+    assert max(len(row.family[1]) for row in whole) > limit
     for one, other in zip(whole, cut, strict=True):
-        assert np.array_equal(one.family[1].ids[:longest], other.family[1].ids)
-    both = cut
-    assert all(row.family[1].num_scored for row in both)
+        assert np.array_equal(one.family[1].ids[:limit], other.family[1].ids)
+    assert all(row.family[1].num_scored for row in cut)
 
 
 def test_an_answer_of_uncertain_worth_trains_like_its_hard_duplicates(tmp_path):
