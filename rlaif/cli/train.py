@@ -27,6 +27,9 @@ HubOption = Annotated[
     str | None,
     typer.Option("--push-to-hub", metavar="ORG/NAME", help="Send the result to this Hugging Face repository."),
 ]
+AnewOption = Annotated[
+    bool, typer.Option("--anew", help="Give up a training of other data or settings that the output folder holds.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the data card and the figures as JSON.")]
 _EPILOG = (
     "Example:  rlaif train {0} --model tiny-policy --data outputs/runs/quickstart/dataset --output outputs/models/{0}"
@@ -42,10 +45,11 @@ def sft(
     output: OutputOption = None,
     sets: SetOption = None,
     push_to_hub: HubOption = None,
+    begin_anew: AnewOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Supervised fine-tuning: imitate completions, or the chosen answers of preference data."""
-    _train("sft", config, _as_sets(model, data, output, push_to_hub), sets, as_json)
+    _train("sft", config, _as_sets(model, data, output, push_to_hub), sets, begin_anew, as_json)
 
 
 @app.command(epilog=_EPILOG.format("reward"))
@@ -56,10 +60,11 @@ def reward(
     output: OutputOption = None,
     sets: SetOption = None,
     push_to_hub: HubOption = None,
+    begin_anew: AnewOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """A Bradley-Terry reward model; transformers loads it for sequence classification with one label."""
-    _train("reward", config, _as_sets(model, data, output, push_to_hub), sets, as_json)
+    _train("reward", config, _as_sets(model, data, output, push_to_hub), sets, begin_anew, as_json)
 
 
 @app.command(epilog=_EPILOG.format("dpo"))
@@ -70,11 +75,12 @@ def dpo(
     output: OutputOption = None,
     sets: SetOption = None,
     push_to_hub: HubOption = None,
+    begin_anew: AnewOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """DPO, or another loss of its family (--set loss=ipo; loss=kto for single answers); the reference is the model as
     it is at the start."""
-    _train("dpo", config, _as_sets(model, data, output, push_to_hub), sets, as_json)
+    _train("dpo", config, _as_sets(model, data, output, push_to_hub), sets, begin_anew, as_json)
 
 
 def _train(
@@ -82,6 +88,7 @@ def _train(
     config: Path | None,
     flags: list[str],
     sets: list[str] | None,
+    begin_anew: bool,
     as_json: bool,
 ) -> None:
     from rich.console import Console
@@ -104,7 +111,9 @@ def _train(
         console.print(card_table(card))
 
     with TrainingProgress(console) as progress:
-        result = run_training(method, settings, base=base, show_card=show, say=progress.say, watch=progress.watch)
+        result = run_training(
+            method, settings, base=base, begin_anew=begin_anew, show_card=show, say=progress.say, watch=progress.watch
+        )
     if not is_first:
         return
     if as_json:

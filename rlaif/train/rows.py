@@ -76,7 +76,7 @@ def preference_row(
     weight = number_of(read, "weight", 1.0, where, lowest=0.0)
     margin = number_of(read, "margin", 0.0, where)
     principles = principles_of(raw, where) if with_principles else {}
-    if read.get("is_turned"):
+    if read is not raw and read["is_turned"]:
         principles = _exchanged(principles)
     if labels == "hard":
         if probability == 0.5:

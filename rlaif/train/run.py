@@ -7,7 +7,8 @@ before the first step, and nothing is written to the output's top before the tra
 continues a killed run; on a finished one it has nothing to do.
 """
 
-from collections.abc import Callable, Sequence
+import shutil
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,8 +23,7 @@ from rlaif.documents import write_yaml
 from rlaif.engines.model_files import find_model
 from rlaif.identity import digest
 from rlaif.settings import EngineSettings
-from rlaif.train import hub
-from rlaif.train.checkpoint import load_weights
+from rlaif.train import checkpoint, hub
 from rlaif.train.data_card import DataCard
 from rlaif.train.dpo import DpoTask
 from rlaif.train.examples import (
@@ -40,6 +40,7 @@ from rlaif.train.examples import (
 from rlaif.train.forward import LogprobModel, RewardModel
 from rlaif.train.grouping import group_by_prompt
 from rlaif.train.heads import Heads, check_principles
+from rlaif.train.holding_out import hold_out
 from rlaif.train.kl import answer_logprobs, choose_prompts, kl_of, sample_answers
 from rlaif.train.kto import KtoTask, choose_partners, with_mismatched
 from rlaif.train.label_checks import check_answers, check_pairs
@@ -54,7 +55,7 @@ from rlaif.train.loading import (
 from rlaif.train.loop import Figures, Report, Watcher, make_accelerator, train
 from rlaif.train.reference import reference_sums, weights_digest
 from rlaif.train.reward import RewardTask, note_statistics
-from rlaif.train.saving import is_saved, model_card, save_model
+from rlaif.train.saving import is_saved, model_card, save_model, unmark_saved
 from rlaif.train.settings import (
     WITHOUT_REFERENCE,
     DataSettings,
@@ -96,21 +97,27 @@ def run_training(
     settings: TrainSettings,
     *,
     base: Path = Path(),
+    begin_anew: bool = False,
     show_card: Callable[[DataCard], None] = lambda card: None,
     say: Callable[[str], None] = lambda text: None,
     watch: Watcher = lambda done, total, figures: None,
 ) -> Result:
-    """Carry a training out; paths of the settings count from `base`."""
+    """Carry a training out; paths of the settings count from `base`. `begin_anew` gives up a training of other data,
+    settings or weights that the output folder may hold, where it would otherwise be an error."""
     _quiet_transformers()
     check_trackers(settings.loop.trackers)
     run = _Run(method, settings, base, say)
     rows, card = run.read(settings.data)
     show_card(card)
     card.check(allow_uneven=settings.allow_uneven)
-    held_out: list[TrainingRow] = []
+    places = {id(row): place for row, place in zip(rows, card.places, strict=True)}
+    rows, held_out = hold_out(rows, settings.eval_share, settings.loop.seed)
     if settings.eval_data:
-        held_out, eval_card = run.read(settings.eval_data)
+        more, eval_card = run.read(settings.eval_data)
         eval_card.check(allow_uneven=True, purpose="evaluate on")
+        held_out += more
+    if held_out:
+        say(f"{len(held_out)} rows are held out; learnt from are {len(rows)}")
     run.check_labels(rows)
     run.load()
     if settings.push_to_hub and run.accelerator.is_main_process:
@@ -122,6 +129,8 @@ def run_training(
         "eval_data": rows_digest(held_out),
         "model": weights_digest(run.module),
     }
+    if begin_anew:
+        _give_up_others(run.output, identity, run.accelerator)
     task, evaluation = run.task(rows), run.task(held_out) if held_out else None
     _write_settings(run.output / "training", settings)
     report = train(
@@ -133,7 +142,7 @@ def run_training(
         evaluation=evaluation,
         accelerator=run.accelerator,
         watch=watch,
-        place_of=lambda row: card.places[row],
+        place_of=lambda row: places[id(rows[row])],
     )
     figures: Figures = {**report.last, **(report.evaluation or {})}
     run.put_together()
@@ -222,7 +231,7 @@ class _Run:
         if self.accelerator.is_main_process:
             self.accelerator.free_memory()
             self.make_module()
-            load_weights(self.module, weights)
+            checkpoint.load_weights(self.module, weights)
 
     def readable(self, model: Any) -> LogprobModel:
         return LogprobModel(model, chunk_rows=self.settings.loop.chunk_rows)
@@ -325,6 +334,15 @@ def _quiet_transformers() -> None:
 
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # transformers has no annotation here
     logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+
+
+def _give_up_others(output: Path, identity: Mapping[str, str], accelerator: Accelerator) -> None:
+    """Remove the checkpoints of another training, and the mark that says its model is whole."""
+    state = checkpoint.newest(output / "training")
+    if accelerator.is_main_process and state is not None and state.identity != identity:
+        unmark_saved(output)
+        shutil.rmtree(output / "training")
+    accelerator.wait_for_everyone()
 
 
 def _write_settings(folder: Path, settings: TrainSettings) -> None:

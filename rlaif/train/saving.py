@@ -60,8 +60,7 @@ def _save_heads(stacked: torch.Tensor, folder: Path) -> None:
 
 
 def _move_in(fresh: Path, folder: Path) -> None:
-    for name in _LAST:
-        (folder / name).unlink(missing_ok=True)
+    unmark_saved(folder)
     for path in sorted(fresh.iterdir(), key=lambda path: path.name in _LAST):
         if path.is_dir():
             shutil.rmtree(folder / path.name, ignore_errors=True)
@@ -74,6 +73,12 @@ def _move_in(fresh: Path, folder: Path) -> None:
 def is_saved(folder: Path) -> bool:
     """True when a whole model, or whole adapters, lie there."""
     return any((folder / name).is_file() for name in _LAST)
+
+
+def unmark_saved(folder: Path) -> None:
+    """Make the model that lies there no whole one: it is about to be replaced."""
+    for name in _LAST:
+        (folder / name).unlink(missing_ok=True)
 
 
 def model_card(

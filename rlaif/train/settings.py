@@ -78,6 +78,9 @@ class TrainSettings(Strict):
     model: str = Field(description="A folder, a hub name, or the bundled tiny-policy.")
     data: tuple[DataSettings, ...] = Field(min_length=1, description="Datasets, one after the other.")
     eval_data: tuple[DataSettings, ...] = Field((), description="Held-out datasets; evaluated, never learnt from.")
+    eval_share: float = Field(
+        0.0, ge=0.0, lt=1.0, description="Hold this share of the prompts out, and evaluate on their rows. Usual: 0.1."
+    )
     output: str = Field(description="Folder for the trained model.")
     max_length: PositiveInt = Field(1024, description="Longest prompt + answer in tokens. Usual: 512 to 4096.")
     too_long: TooLong = Field("refuse", description="What happens to longer rows: refuse, cut_answer, cut_prompt.")

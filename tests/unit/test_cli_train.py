@@ -93,18 +93,20 @@ def test_a_reward_model_is_a_folder_that_transformers_scores_with(pairs, tmp_pat
 
 
 @pytest.mark.slow
-def test_who_labelled_the_pairs_changes_no_bit_of_the_weights(pairs, tmp_path):
+@pytest.mark.parametrize("method", ["sft", "reward", "dpo"])
+def test_who_labelled_the_pairs_changes_no_bit_of_the_weights(method, pairs, tmp_path):
+    kept = [f"reference_cache={tmp_path / 'kept'}", NO_KL] if method == "dpo" else []
     for who in ("human", "ai"):
         data = tmp_path / f"{who}.jsonl"
         named = [{**json.loads(line), "source": who, "judge": who} for line in pairs.open()]
         data.write_text("".join(json.dumps(row) + "\n" for row in named))
-        train("dpo", data, tmp_path / who, f"reference_cache={tmp_path / 'kept'}", "loop.max_steps=3", NO_KL)
+        train(method, data, tmp_path / who, *kept, "loop.max_steps=3")
     human, ai = (tmp_path / who / "model.safetensors" for who in ("human", "ai"))
     assert human.read_bytes() == ai.read_bytes()
     assert (
         "| 48 judge human |" in (tmp_path / "human" / "README.md").read_text()
     )  # the card says it, the weights do not
-    assert len(list((tmp_path / "kept").glob("*.npz"))) == 1
+    assert len(list(tmp_path.glob("kept/*.npz"))) == (method == "dpo")
 
 
 @pytest.mark.slow

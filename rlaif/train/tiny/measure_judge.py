@@ -54,11 +54,11 @@ class Loaded:
             yield rows, self.tokenizer(texts, return_tensors="pt", padding=True, add_special_tokens=False)
 
 
-def load(name: str) -> Loaded:
-    """A bundled model, as shipped (bfloat16)."""
+def load(name: str, dtype: torch.dtype = torch.bfloat16) -> Loaded:
+    """A bundled model as shipped (bfloat16), or another of its kind in a folder."""
     folder = resolve_model(name)
     tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="left")
-    model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16)
+    model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype)
     return Loaded(model.eval(), tokenizer)
 
 
