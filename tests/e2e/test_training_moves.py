@@ -1,9 +1,9 @@
 """What training on preferences does to the bundled policy: it moves what the constitution asks for, and a principle
 turned round in the YAML turns its share round.
 
-Trimmed to fit among the tests: the labels are the grammar's own under the constitution as it is read from the file (on the
-quickstart's pairs the bundled judge agrees with them in 524 of 524), on half of its prompts. The whole, with the judge,
-every principle turned, and seeds: `make bench-alignment`.
+Trimmed to fit among the tests: the labels are the grammar's own under the constitution as it is read from the file (on
+the quickstart's pairs the bundled judge agrees with them in 524 of 524), on half of its prompts. The whole, with the
+judge, every principle turned, and seeds: `make bench-alignment`.
 """
 
 import itertools
