@@ -10,10 +10,10 @@ from tokenizers.processors import TemplateProcessing
 
 from rlaif.errors import DataError
 from rlaif.train import examples, tokenise
+from rlaif.train.cells import SAME
 from rlaif.train.examples import DataCard, DataEntry, Limits
 from rlaif.train.packing import TokenSequence
 from rlaif.train.reward import RewardTask
-from rlaif.train.cells import SAME
 from rlaif.train.task import Layout, RowsTask, trimmed
 from rlaif.train.tokenise import NO_ANSWER_LEFT, Tokenised, Tokeniser
 from tests.tiny_llama import write_tiny_llama
