@@ -83,6 +83,35 @@ def dpo(
     _train("dpo", config, _as_sets(model, data, output, push_to_hub), sets, begin_anew, as_json)
 
 
+@app.command()
+def score(
+    model: Annotated[Path, typer.Option("--model", "-m", help="A folder that `rlaif train reward` wrote.")],
+    data: Annotated[list[str], typer.Option("--data", "-d", help="Pairs or rankings: a file, a folder or a name.")],
+    max_length: Annotated[int, typer.Option(help="Longest prompt + answer in tokens; longer rows are refused.")] = 1024,
+) -> None:
+    """A reward model's judgment of every row, one JSON object a line: rewards with mean 0 and deviation 1 on the rows
+    its figures come from, each principle's reward, and how far its heads disagree."""
+    from rich.console import Console
+
+    from rlaif.cli.train_view import card_table
+    from rlaif.train.examples import DataEntry, Limits, read_rankings
+    from rlaif.train.scoring import RewardScorer, as_line, share_ranked_right
+    from rlaif.train.tokenise import Tokeniser
+
+    _check_installed()
+    scorer = RewardScorer.load(model)
+    entries = [DataEntry(path=one, name=one) for one in data]
+    rows, card = read_rankings(entries, Tokeniser(scorer.tokenizer), Limits(max_length=max_length))
+    console = Console(stderr=True)
+    console.print(card_table(card))
+    card.check(allow_uneven=True, purpose="score")
+    scores = scorer.score([row.family for row in rows])
+    for place, one in zip(card.places, scores, strict=True):
+        typer.echo(as_line(place, one))
+    share, count = share_ranked_right(rows, scores)
+    console.print(f"ranked as labelled: {share:.1%} of {count:g} comparisons" if count else "all rows are ties")
+
+
 def _train(
     method: "Method",
     config: Path | None,

@@ -8,6 +8,7 @@ coefficient beside it (PPO's KL) means the same for every reward model. `disagre
 of an ensemble, in the same unit; `principles` are the single principles' rewards, as their heads give them.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,10 +20,11 @@ from torch import nn
 
 from rlaif.errors import InputError
 from rlaif.train.batches import divide
+from rlaif.train.examples import TrainingRow
 from rlaif.train.forward import RewardModel, prepare_model
 from rlaif.train.heads import FILE, Array, Heads
 from rlaif.train.packing import Family
-from rlaif.train.task import Layout
+from rlaif.train.task import Layout, accuracy_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +85,22 @@ class RewardScorer:
         by_name = {name: values[:, :, k].mean(axis=1) for k, name in enumerate(self.heads.principles)}
         spread = together.std(axis=1) if self.heads.members > 1 else None
         return Scores(together.mean(axis=1), spread, by_name)
+
+
+def as_line(place: str, scores: Scores) -> str:
+    """One row's scores as a JSON object."""
+    spread = None if scores.disagreement is None else scores.disagreement.tolist()
+    principles = {name: values.tolist() for name, values in scores.principles.items()}
+    said = {"place": place, "rewards": scores.rewards.tolist(), "disagreement": spread, "principles": principles}
+    return json.dumps(said, ensure_ascii=False)
+
+
+def share_ranked_right(rows: Sequence[TrainingRow], scores: Sequence[Scores]) -> tuple[float, float]:
+    """How often the likelier answer of a comparison has the higher reward, and of how many; ties as in training."""
+    pairs = [(pair, one.rewards) for row, one in zip(rows, scores, strict=True) for pair in row.pairs]
+    gaps = torch.tensor([float(rewards[pair.first] - rewards[pair.second]) for pair, rewards in pairs])
+    total, count = accuracy_of(gaps, torch.tensor([pair.probability for pair, _ in pairs]))
+    return float(total) / max(count, 1.0), count
 
 
 def _put_heads_back(model: Any, file: Path) -> None:

@@ -211,6 +211,13 @@ def test_a_reward_model_of_principles_and_members_is_used_with_its_figures_appli
     assert np.std(list(unique.values())) == pytest.approx(1, abs=1e-4)
     assert (rewards[:, 0] > rewards[:, 1]).mean() > 0.8
     assert all((one.disagreement > 0).all() and one.principles.keys() == {"short", "noise"} for one in scores)
+    said = [
+        json.loads(line)
+        for line in call("score", "--model", folder, "--data", data).stdout.splitlines()
+        if line[:1] == "{"
+    ]
+    assert [one["rewards"] for one in said] == [pytest.approx(list(one.rewards), abs=1e-4) for one in scores]
+    assert said[1]["place"] == f"{data}:2"
     plain = transformers.AutoModelForSequenceClassification.from_pretrained(folder)
     assert plain.config.num_labels == 1
     alone = RewardModel(prepare_model(plain))(Layout().batch(families)).detach().double().view(-1, 2).numpy()
