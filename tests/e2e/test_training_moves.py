@@ -2,7 +2,7 @@
 turned round in the YAML turns its share round.
 
 Trimmed to fit among the tests: the labels are the grammar's own under the constitution as read from the file (on the
-quickstart's pairs the bundled judge agrees with them in 524 of 524), on a third of its prompts. The whole, with the
+quickstart's pairs the bundled judge agrees with them in 524 of 524), on half of its prompts. The whole, with the
 judge, every principle turned, and seeds: `make bench-alignment`.
 """
 
@@ -30,8 +30,8 @@ LOG_ODDS_OF_A_PRINCIPLE = 0.766  # of one of six, decided as surely as a label l
 
 @pytest.fixture(scope="module")
 def answers():
-    """A third of the quickstart's prompts with four answers each."""
-    prompts = set_prompts()[:66]
+    """Half of the quickstart's prompts with four answers each."""
+    prompts = set_prompts()[:100]
     return list(zip(prompts, sample(load("tiny-policy", torch.float32), prompts, each=4, seed=1).texts, strict=True))
 
 
@@ -81,11 +81,11 @@ def measured(model, constitution):
 
 def test_a_reward_model_foretells_labels_on_prompts_it_never_saw(answers, constitutions, tmp_path):
     _, report = train("reward", "written", answers, constitutions, tmp_path, "loop.epochs=2", "eval_share=0.25")
-    assert report["figures"]["eval_accuracy"] >= 0.7  # on a third of the data; .90 is the target on all of it
+    assert report["figures"]["eval_accuracy"] >= 0.7  # on half of the data; .90 is the target on all of it
 
 
 def test_dpo_moves_every_principle_and_a_turned_one_the_other_way(answers, constitutions, tmp_path):
-    more = (f"reference_cache={tmp_path}", "loop.optimiser.learning_rate=1e-3")  # a third of the steps, longer ones
+    more = (f"reference_cache={tmp_path}", "kl_prompts=0")
     model, _ = train("dpo", "written", answers, constitutions, tmp_path, *more)
     written, found = measured(model, constitutions / "written.yaml")
     assert len(written) == 6

@@ -10,10 +10,10 @@ from tokenizers.processors import TemplateProcessing
 
 from rlaif.errors import DataError
 from rlaif.train import examples, tokenise
+from rlaif.train.cells import SAME
 from rlaif.train.examples import DataCard, DataEntry, Limits
 from rlaif.train.packing import TokenSequence
 from rlaif.train.reward import RewardTask
-from rlaif.train.rows import SAME
 from rlaif.train.task import Layout, RowsTask, trimmed
 from rlaif.train.tokenise import NO_ANSWER_LEFT, Tokenised, Tokeniser
 from tests.tiny_llama import write_tiny_llama
@@ -147,7 +147,7 @@ def test_nothing_is_cut_to_an_empty_answer_and_what_is_lost_is_counted_by_source
     uneven.refused["too long"] = 8  # 7.58 % of UltraFeedback is longer than 512 tokens, of other data less
     even = examples.SourceCounts(read=100, kept=100)
     with pytest.raises(DataError, match=r"lost 8\.0% of its rows"):
-        DataCard(sources={"ai": uneven, "human": even}, digest="", num_tokens=0).check()
+        DataCard(sources={"ai": uneven, "human": even}, digest="", num_tokens=0, num_rows=192).check()
 
 
 @trap(5, planted("rlaif.train.examples.fit", unchecked))

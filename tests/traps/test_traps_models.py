@@ -217,12 +217,12 @@ def adapters_alone(module):
 
 @trap(
     19,
-    planted("rlaif.train.run._with_adapters", without_the_head),
+    planted("rlaif.train.run.with_adapters", without_the_head),
     planted("rlaif.train.checkpoint.trained_weights", adapters_alone),
 )
 def test_a_fresh_reward_head_is_trained_and_kept_with_the_adapters():
     settings = RewardSettings(model="m", data=[{"path": "d"}], output="o", lora=LoraSettings(rank=2))
-    module = RewardModel(run._with_adapters("reward", llama(**CLASSIFIER), settings))
+    module = RewardModel(run.with_adapters("reward", llama(**CLASSIFIER), settings))
     kept = [name for name in checkpoint.trained_weights(module) if "score" in name]
     assert len(kept) == 1
     module(Layout().batch(random_pairs(2))).sum().backward()
