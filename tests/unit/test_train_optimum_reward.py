@@ -82,9 +82,7 @@ def test_on_noisy_labels_the_accuracy_comes_within_half_a_point_of_bayes(tmp_pat
     truth, of = prefers(reward), answers(PROMPTS[0])
     pairs = list(itertools.combinations(range(16), 2))
     shares = [draw.binomial(60, truth[a, b]) / 60 for a, b in pairs]  # of sixty votes: a row of p is its hard rows
-    rows = [
-        TrainingRow(family=(of[a], of[b]), probability=float(p)) for (a, b), p in zip(pairs, shares, strict=True)
-    ]
+    rows = [TrainingRow(family=(of[a], of[b]), probability=float(p)) for (a, b), p in zip(pairs, shares, strict=True)]
     found = rewards_of(fit(rows, tmp_path, steps=80), of)
     foretold = np.mean([truth[a, b] if found[a] > found[b] else truth[b, a] for a, b in pairs])
     bayes = np.mean([max(truth[a, b], truth[b, a]) for a, b in pairs])
