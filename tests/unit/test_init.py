@@ -81,7 +81,7 @@ def test_tiny_settings_are_the_defaults_but_for_what_they_name():
     written = yaml.safe_load(init.render_settings(init.tiny_settings()))
     blocks = {
         "engine": EngineSettings(dtype="float32"),
-        "pairs": PairSettings(),
+        "pairs": PairSettings(rule="all"),
         "label": LabelSettings(),
         "judges": JudgesSettings(),
         "schedule": ScheduleSettings(),
