@@ -1,8 +1,8 @@
 """What training on preferences does to the bundled policy: it moves what the constitution asks for, and a principle
 turned round in the YAML turns its share round.
 
-Trimmed to fit among the tests: the labels are the grammar's own under the constitution as it is read from the file (on
-the quickstart's pairs the bundled judge agrees with them in 524 of 524), on half of its prompts. The whole, with the
+Trimmed to fit among the tests: the labels are the grammar's own under the constitution as read from the file (on the
+quickstart's pairs the bundled judge agrees with them in 524 of 524), on half of its prompts. The whole, with the
 judge, every principle turned, and seeds: `make bench-alignment`.
 """
 
@@ -30,7 +30,7 @@ LOG_ODDS_OF_A_PRINCIPLE = 0.766  # of one of six, decided as surely as a label l
 
 @pytest.fixture(scope="module")
 def answers():
-    """100 prompts of the quickstart with four answers each."""
+    """Half of the quickstart's prompts with four answers each."""
     prompts = set_prompts()[:100]
     return list(zip(prompts, sample(load("tiny-policy", torch.float32), prompts, each=4, seed=1).texts, strict=True))
 
@@ -66,33 +66,36 @@ def call(*arguments):
 
 
 def train(method, name, answers, constitutions, folder, *sets):
+    """The quickstart's settings but for what `sets` changes."""
     pairs = write_pairs(folder / f"{name}.jsonl", answers, constitutions / f"{name}.yaml")
     settings = project_file(f"quickstart-{method}.yaml")
-    flags = [flag for text in (f"reference_cache={folder}", *sets) if method == "dpo" for flag in ("--set", text)]
+    flags = [flag for text in sets for flag in ("--set", text)]
     output = folder / f"{name}-{method}"
     return output, call("train", method, "--config", settings, "--data", pairs, "--output", output, "--json", *flags)
 
 
-def changes(model, constitution):
-    found = call("tiny", "shares", model, "--constitution", constitution, "--prompts", 60, "--json")
-    return {one["id"]: one["change"] for one in found["principles"]}, found
+def measured(model, constitution):
+    found = call("tiny", "shares", model, "--constitution", constitution, "--prompts", 40, "--json")
+    return {one["id"]: one for one in found["principles"]}, found
 
 
 def test_a_reward_model_foretells_labels_on_prompts_it_never_saw(answers, constitutions, tmp_path):
-    _, report = train("reward", "written", answers, constitutions, tmp_path)
-    assert report["figures"]["eval_accuracy"] >= 0.75  # on half the data; the quickstart's own target is .90
+    _, report = train("reward", "written", answers, constitutions, tmp_path, "loop.epochs=2", "eval_share=0.25")
+    assert report["figures"]["eval_accuracy"] >= 0.7  # on half of the data; .90 is the target on all of it
 
 
 def test_dpo_moves_every_principle_and_a_turned_one_the_other_way(answers, constitutions, tmp_path):
-    model, _ = train("dpo", "written", answers, constitutions, tmp_path)
-    moved, found = changes(model, constitutions / "written.yaml")
-    assert len(moved) == 6
-    for name, change in moved.items():
-        assert change["value"] > 0, name
-    assert sum(one["has_risen"] for one in found["principles"]) >= 5  # with their whole intervals, at 240 answers
+    more = (f"reference_cache={tmp_path}", "kl_prompts=0")
+    model, _ = train("dpo", "written", answers, constitutions, tmp_path, *more)
+    written, found = measured(model, constitutions / "written.yaml")
+    assert len(written) == 6
+    for name, one in written.items():
+        assert one["change"]["value"] > 0, name
+    assert sum(one["has_risen"] for one in written.values()) >= 4  # with their whole intervals, on 160 answers
     kl = found["kl_nats_per_answer"]
     assert 0 < kl["low"] < kl["value"] < 60
     assert found["sentences_of_the_world"]["after"] > 0.8  # it still speaks the language of its world
-    turned_model, _ = train("dpo", "turned", answers, constitutions, tmp_path)
-    turned, _ = changes(turned_model, constitutions / "turned.yaml")
-    assert turned["polite"]["low"] > 0  # answers that are *not* polite, which is what it now asks for
+    turned_model, _ = train("dpo", "turned", answers, constitutions, tmp_path, *more)
+    turned, _ = measured(turned_model, constitutions / "turned.yaml")
+    assert turned["polite"]["change"]["value"] > 0  # answers that are *not* polite: what it asks for now
+    assert 1 - turned["polite"]["after"]["value"] < written["polite"]["after"]["value"] / 2

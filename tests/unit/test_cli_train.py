@@ -127,6 +127,12 @@ def test_sft_then_dpo_on_its_result_and_a_second_call_has_nothing_to_do(pairs, t
     shorter.write_text("".join(pairs.open().readlines()[:40]))
     with pytest.raises(InputError, match="another run: data was"):
         train("sft", shorter, tmp_path / "sft")
+    config = tmp_path / "config.yaml"
+    config.write_text("loop: {batch_size: 8, max_steps: 2}\neval_share: 0.2\n")
+    anew = call("sft", "-c", config, "-m", "tiny-policy", "-d", shorter, "-o", tmp_path / "sft", "--anew", "--json")
+    told = json.loads(anew.stdout.splitlines()[-1])
+    assert (told["resumed_at"], told["steps"]) == (0, 2)
+    assert told["figures"]["eval_loss"] > 0  # on the prompts that were held out
 
 
 @pytest.mark.slow

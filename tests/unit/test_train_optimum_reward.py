@@ -23,8 +23,8 @@ from tests.train_models import llama, sequence
 torch.set_num_threads(1)
 WORLD = {"vocab_size": 8, "hidden_size": 32, "intermediate_size": 64, "head_dim": 8, "pad_token_id": None}
 WORLD |= {"bos_token_id": None, "eos_token_id": None}
-PROMPTS = ([4, 5], [6, 7], [5, 6])
-SEEDS = int(os.environ.get("RLAIF_SOFT_SEEDS", "4"))  # 20 by hand, as docs/log.md reports
+PROMPTS = ([4, 5], [6, 7])
+SEEDS = int(os.environ.get("RLAIF_SOFT_SEEDS", "3"))  # 20 by hand, as docs/log.md reports
 
 
 def answers(prompt):
@@ -66,8 +66,9 @@ def test_the_true_reward_is_recovered_up_to_a_constant_per_prompt(tmp_path):
         TrainingRow(family=(answers(prompt)[a], answers(prompt)[b]), probability=float(prefers(reward)[a, b]))
         for prompt, reward in zip(PROMPTS, truth, strict=True)
         for a, b in itertools.combinations(range(16), 2)
+        if (b - a) % 16 in (1, 3, 6, 15)  # some pairs are enough, where they connect all answers
     ]
-    module = fit(rows, tmp_path, steps=400)
+    module = fit(rows, tmp_path, steps=250)
     for prompt, reward in zip(PROMPTS, truth, strict=True):
         gaps = rewards_of(module, answers(prompt)) - reward
         assert np.abs(gaps - gaps.mean()).max() < 1e-2
@@ -75,18 +76,14 @@ def test_the_true_reward_is_recovered_up_to_a_constant_per_prompt(tmp_path):
 
 @pytest.mark.slow
 def test_on_noisy_labels_the_accuracy_comes_within_half_a_point_of_bayes(tmp_path):
-    """Sixty hard labels of each pair, drawn; what counts is how often a new label would be foretold."""
+    """Sixty votes on each pair, drawn; what counts is how often a new label would be foretold."""
     draw = np.random.default_rng(2)
     reward = draw.normal(0, 1, 16)
     truth, of = prefers(reward), answers(PROMPTS[0])
-    rows = []
-    for a, b in itertools.combinations(range(16), 2):
-        wins = int(draw.binomial(60, truth[a, b]))
-        for first, second, count in ((a, b, wins), (b, a, 60 - wins)):
-            if count:  # a row of weight n is n rows of that label
-                rows.append(TrainingRow(family=(of[first], of[second]), weight=float(count)))
-    found = rewards_of(fit(rows, tmp_path), of)
     pairs = list(itertools.combinations(range(16), 2))
+    shares = [draw.binomial(60, truth[a, b]) / 60 for a, b in pairs]  # of sixty votes: a row of p is its hard rows
+    rows = [TrainingRow(family=(of[a], of[b]), probability=float(p)) for (a, b), p in zip(pairs, shares, strict=True)]
+    found = rewards_of(fit(rows, tmp_path, steps=80), of)
     foretold = np.mean([truth[a, b] if found[a] > found[b] else truth[b, a] for a, b in pairs])
     bayes = np.mean([max(truth[a, b], truth[b, a]) for a, b in pairs])
     assert bayes - foretold <= 0.005
