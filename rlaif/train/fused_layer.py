@@ -115,7 +115,7 @@ class _Layer(torch.autograd.Function):
         with torch.autocast(x.device.type, enabled=False):
             normed = _normalise(x, first_norm, shape.first_eps)[0].to(dtype)
             q, k, v = _heads(normed @ _joined((wq, wk, wv), dtype).T, cos, sin, shape)
-            seen = attend(q, k, v, shape.segments, shape.scale).flatten(1)
+            seen = attend(q, k, v, shape.segments, shape.scale).flatten(1).to(dtype)
             middle = _add_product(x, seen, wo.to(dtype).T)
             normed = _normalise(middle, second_norm, shape.second_eps)[0].to(dtype)
             inner = normed @ _joined((w_gate, w_up), dtype).T

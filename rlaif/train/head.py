@@ -177,7 +177,8 @@ def _cast_rows(hidden: Tensor, dtype: torch.dtype) -> Tensor:
 
 def _rows_in(at: slice, targets: Tensor) -> Tensor:
     """Which tokens' targets lie in a stretch of the vocabulary."""
-    return ((targets >= at.start) & (targets < at.stop)).nonzero()[:, 0]
+    is_inside: Tensor = (targets >= at.start) & (targets < at.stop)
+    return is_inside.nonzero()[:, 0]
 
 
 def _logits(cast: Tensor, weight: Tensor, bias: Tensor | None, at: slice, settings: _Settings) -> Tensor:

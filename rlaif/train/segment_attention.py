@@ -6,9 +6,9 @@
 torch's own CPU kernel for bfloat16 is slower than the one for float32 where the cores have no matrix unit. Here a
 segment's queries are taken in blocks of at most 128; a block sees its segment's prefix and, in its segment, nothing
 behind its own end, so little is computed to be masked. All heads of a block are one batched product; heads that share
-keys are stacked. Scores and their gradients are float32 also where the inputs are bfloat16, as in torch's kernel; the
-four other products are taken in the inputs' type. Nothing of size N x N is made, and nothing but q, k and v is kept
-for the backward.
+keys are stacked. Everything is computed in float32, also where the inputs are bfloat16: at these sizes a product of
+bfloat16 is hardly faster, and the casts cost more than it gains. Nothing of size N x N is made, and nothing but q, k
+and v is kept for the backward.
 """
 
 from dataclasses import dataclass
@@ -52,53 +52,50 @@ def _ahead(dtype: torch.dtype, device: torch.device) -> Tensor:
 
 
 class SegmentAttention(torch.autograd.Function):
-    """`attend` for autograd: q (H, N, D), k and v (G, N, D) of one type; G divides H."""
+    """`attend` for autograd: q (H, N, D), k and v (G, N, D); G divides H."""
 
     @staticmethod
     def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, segments: tuple[Segment, ...], scale: float) -> Tensor:
         ctx.save_for_backward(q, k, v)
         ctx.segments, ctx.scale = segments, scale
         with torch.autocast(q.device.type, enabled=False):
-            return attend(q, k, v, segments, scale)
+            return attend(q, k, v, segments, scale).to(q.dtype)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         q, k, v = ctx.saved_tensors
         with torch.autocast(q.device.type, enabled=False):
-            by = attend_backward(gradient.to(q.dtype), q, k, v, ctx.segments, ctx.scale)
+            by = attend_backward(gradient, q, k, v, ctx.segments, ctx.scale)
         return (*(part.to(q.dtype) for part in by), None, None)
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, segments: tuple[Segment, ...], scale: float) -> Tensor:
-    """(N, H, D) in q's type."""
+    """(N, H, D) in float32, or float64 where q is."""
+    q, k, v = (_wide(part) for part in (q, k, v))
     heads, length, width = q.shape
-    out = torch.empty(length, heads, width, dtype=q.dtype, device=q.device)
-    q_wide, k_wide = _wide(q), _wide(k)
+    out = q.new_empty(length, heads, width)
     for block in _blocks(segments):
-        shares = _shares(_stack(q_wide, block, len(k)), _seen(k_wide, block), block, scale)
-        found = torch.bmm(shares.to(q.dtype), _seen(v, block))
-        out[block.start : block.stop] = found.view(heads, -1, width).transpose(0, 1)
+        shares = _shares(_stack(q, block, len(k)), _seen(k, block), block, scale)
+        out[block.start : block.stop] = (shares @ _seen(v, block)).view(heads, -1, width).transpose(0, 1)
     return out
 
 
 def attend_backward(
     gradient: Tensor, q: Tensor, k: Tensor, v: Tensor, segments: tuple[Segment, ...], scale: float
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Wide gradients by q, k and v, shaped like them. `gradient` (N, H, D) is in their type."""
-    heads, _, width = q.shape
-    gradient = gradient.transpose(0, 1).contiguous()
-    q_wide, k_wide, v_wide, gradient_wide = (_wide(part) for part in (q, k, v, gradient))
-    by_q = torch.empty(q.shape, dtype=q_wide.dtype, device=q.device)
-    by_k, by_v = (torch.zeros(k.shape, dtype=q_wide.dtype, device=q.device) for _ in range(2))
+    """The gradients by q, k and v, from that by (N, H, D); as wide as `attend`'s result."""
+    q, k, v, gradient = (_wide(part) for part in (q, k, v, gradient.transpose(0, 1).contiguous()))
+    by_q, by_k, by_v = torch.empty_like(q), torch.zeros_like(k), torch.zeros_like(v)
     for block in _blocks(segments):
-        shares = _shares(_stack(q_wide, block, len(k)), _seen(k_wide, block), block, scale)
-        by_shares = torch.bmm(_stack(gradient_wide, block, len(k)), _seen(v_wide, block).transpose(1, 2))
-        by_scores = torch._softmax_backward_data(by_shares, shares, -1, shares.dtype).to(q.dtype)
-        by_queries = torch.bmm(by_scores, _seen(k, block))
-        by_q[:, block.start : block.stop] = by_queries.view(heads, -1, width)
-        _add_seen(by_k, torch.bmm(by_scores.transpose(1, 2), _stack(q, block, len(k))), block)
-        _add_seen(by_v, torch.bmm(shares.to(q.dtype).transpose(1, 2), _stack(gradient, block, len(k))), block)
+        queries, keys, values = _stack(q, block, len(k)), _seen(k, block), _seen(v, block)
+        given = _stack(gradient, block, len(k))
+        shares = _shares(queries, keys, block, scale)
+        by_shares = given @ values.transpose(1, 2)
+        by_scores = torch._softmax_backward_data(by_shares, shares, -1, shares.dtype)
+        by_q[:, block.start : block.stop] = (by_scores @ keys).view(len(q), -1, q.shape[-1])
+        _add_seen(by_k, by_scores.transpose(1, 2) @ queries, block)
+        _add_seen(by_v, shares.transpose(1, 2) @ given, block)
     return by_q.mul_(scale), by_k.mul_(scale), by_v
 
 
