@@ -235,8 +235,37 @@ class PairSettings(Strict):
     critiques: Literal["dataset", "none"] = Field("dataset", description="Write a critique for every pair that enters.")
 
 
+class RevisionSettings(Strict):
+    """How `rlaif revise` improves each policy's first answer: a critique under a drawn principle, then a new answer."""
+
+    rounds: PositiveInt = Field(1, description="Critiques and revisions of an answer, one after the other. Usual: 1-4.")
+    model: str | None = Field(None, description="Who criticises and rewrites. Usual: null, the policy that answered.")
+    engine: EngineSettings | None = Field(None, description="Instead of the run's engine, for that model.")
+    principles: Literal["all", "with_requests"] = Field(
+        "all",
+        description="Which principles are drawn: all, where one without requests of its own gets plain ones made from "
+        "its text; or only those that carry critique_request and revision_request.",
+    )
+    temperature: float = Field(0.0, ge=0.0, le=5.0, description="Of critiques and revisions; 0 is greedy. Usual: 0-1.")
+    critique_template: str = Field("critique_answer", description="Template of the critique of one answer.")
+    critique_max_tokens: PositiveInt = Field(256, description="Longest critique in tokens. Usual: 100 to 400.")
+    revision_template: str = Field("revise", description="Template of the revision.")
+    revision_max_tokens: PositiveInt = Field(512, description="Longest revision in tokens. Usual: as answers.")
+    min_probability: Share = Field(
+        0.0,
+        description="Least P(better than the original), by the judge, of a revision to fine-tune on. Usual: 0, all of "
+        "them as in Constitutional AI; 0.5, none that the judge finds worse.",
+    )
+
+    @model_validator(mode="after")
+    def _an_engine_belongs_to_a_model(self) -> "RevisionSettings":
+        if self.engine is not None and self.model is None:
+            raise ValueError("revision.engine is for revision.model, which is not set: a policy has its own engine")
+        return self
+
+
 class Settings(Strict):
-    """One run of `rlaif generate`."""
+    """One run of `rlaif generate` or `rlaif revise`."""
 
     name: str = Field(
         "default", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="The run's folder under outputs/runs."
@@ -248,6 +277,7 @@ class Settings(Strict):
     engine: EngineSettings = Field(default_factory=lambda: EngineSettings(), description="What runs the models.")
     label: LabelSettings = Field(default_factory=lambda: LabelSettings())
     pairs: PairSettings = Field(default_factory=lambda: PairSettings())
+    revision: RevisionSettings = Field(default_factory=lambda: RevisionSettings())
     output: str = Field("outputs", description="Folder of the store and the runs.")
     store: str | None = Field(
         None,

@@ -112,6 +112,7 @@ def install_command(wish: Wish, venv: Path, root: Path) -> list[str]:
     """The one uv command that carries a wish out."""
     requirements = root / "requirements"
     command = [str(venv / "bin" / "uv"), "pip", "install", "--python", str(venv / "bin" / "python")]
+    command += ["--compile-bytecode"]  # or each start of vLLM compiles it again where Python may not write it
     command += ["--constraint", str(requirements / f"constraints-{wish.accelerator}.txt")]
     if wish.accelerator == "cpu":
         command += ["--override", str(requirements / "overrides-cpu.txt")]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rlaif.cli.project import StoreOption, store_of_run
-from rlaif.cli.show import find_label, find_run
+from rlaif.cli.show import REVISIONS, RUN, find_label, find_run
 
 if TYPE_CHECKING:  # loaded inside the command, so that `rlaif --help` stays fast
     from rich.console import RenderableType
@@ -33,7 +33,7 @@ def explain(
     from rlaif.feedback.explain import explain as explained
     from rlaif.store import Store
 
-    folder = find_run(run, output)
+    folder = find_run(run, output, (RUN, REVISIONS))
     with Store(store or store_of_run(folder)) as opened:
         found = explained(folder, find_label(folder, pair), opened).as_json()
         for damage in opened.damage:

@@ -24,14 +24,15 @@ def figures(summary: dict[str, Any]) -> RenderableType:
     """The run at a glance: how every request ended, what became of the pairs, and each principle's part."""
     return Group(
         Text(f"Run {summary['name']}: how every request ended", style="bold"),
-        _stages(summary),
+        stages_table(summary),
         Text("Principles: where answers were alike or their order decided, and part in labels", "bold"),
         _principles(summary),
         _pairs(summary),
     )
 
 
-def _stages(summary: dict[str, Any]) -> Table:
+def stages_table(summary: dict[str, Any]) -> Table:
+    """Every stage's requests by how they ended."""
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("stage", no_wrap=True)
     table.add_column("planned", justify="right")

@@ -16,11 +16,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
-from rlaif.engines.base import Answer, Completion, Failure, FinishReason
+from rlaif.engines.base import Answer, Completion, Failure, FinishReason, Request, Sampling
 from rlaif.engines.choices import Tokens
 from rlaif.engines.prepare import Prepared, Preparer
 from rlaif.engines.vllm_flags import SMALL_BLOCK_TOKENS
 from rlaif.engines.wire import answer_to_dict, read_message, request_from_dict, write_message
+from rlaif.records import Message
 
 WINDOW_PER_SEQUENCE = 3  # requests kept here for each one vLLM works on: enough to hide the pipe and the tokenizer
 
@@ -68,6 +69,22 @@ class Worker:
         self._reader, self._replies = reader, replies
         self._jobs: dict[str, tuple[Job, Tokens]] = {}
         self._serial = 0
+        self._before: dict[str, float] = {}
+
+    def warm_up(self, preparer: Preparer) -> None:
+        """Answer a request of our own and forget it: the first one costs seconds of setting up, whatever it asks.
+
+        They belong to loading, which is measured apart: a plan would otherwise take them for the price of requests.
+        """
+        sampling = Sampling(max_tokens=1)
+        request = Request(id="", messages=(Message(role="user", content="-"),), sampling=sampling, choices=("A", "B"))
+        prepared = preparer.prepare(request)
+        if isinstance(prepared, Failure) or self._start(prepared, turn=0) is not None:
+            return  # a model that takes no such request says so to the first real one
+        while self._jobs:
+            self._step({})
+        self._llm.reset_prefix_cache()
+        self._before = self._counters()
 
     def run(self) -> None:
         """Take what has come, step, answer; returns when told to close."""
@@ -148,7 +165,7 @@ class Worker:
                 source = metric.labels.get("source")
                 name = metric.name.removesuffix("_total") + (f":{source}" if source else "")
                 found[name] = found.get(name, 0) + value
-        return found
+        return {name: value - self._before.get(name, 0) for name, value in found.items()}
 
     def _send(self, message: dict[str, Any]) -> None:
         write_message(self._replies, message)
@@ -237,8 +254,10 @@ def load(reader: Reader, replies: BinaryIO) -> Worker:
         "max_model_len": config.model_config.max_model_len,
         "window": WINDOW_PER_SEQUENCE * config.scheduler_config.max_num_seqs,
     }
+    worker = Worker(llm, reader, replies)
+    worker.warm_up(reader.preparer)
     write_message(replies, ready)
-    return Worker(llm, reader, replies)
+    return worker
 
 
 def announce_small_blocks() -> None:

@@ -18,7 +18,7 @@ from rlaif.numbers.prefix import common_prefix, prefix_tree_tokens
 T = TypeVar("T")
 
 _RENDERED = 400_000  # requests, about: some ten seconds
-_CALL = 50.0
+_CALL = 5.0
 _WRITTEN = 5.0
 _TOKENISED = 4_000  # requests, about: a few seconds
 _NEIGHBOURS = 100  # requests of a run that is tokenised

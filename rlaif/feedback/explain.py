@@ -82,7 +82,8 @@ def explain(folder: Path, row: Mapping[str, Any], known: Known) -> Explanation:
     """Explain a row of a run's labels.parquet."""
     settings, templates = read_settings(folder), read_templates(folder)
     constitution = load_constitution(folder / "constitution.yaml")
-    summary = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    complete = next(folder / name for name in ("run.json", "revisions.json") if (folder / name).is_file())
+    summary = json.loads(complete.read_text(encoding="utf-8"))
     pair = _pair(row)
     identity = ModelIdentity(**summary["judge"])
     mode = mode_of(settings.judge, constitution, templates.mode or templates.judge, identity)

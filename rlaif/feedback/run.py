@@ -149,7 +149,13 @@ def run(
         blocks = ask_models(road, inputs.prompts.prompts, store=store, progress=progress, budget=budget)
         summary = write_run(folder, progress.track(blocks, "writing"), road, inputs.prompts)
         _announce(store, progress)
-    _check_verdicts(summary, settings, folder)
+    check_verdicts(summary, settings, complete=folder / "run.json")
+    if not summary["pairs"]:
+        raise IncompleteRun(
+            f"no pair entered the dataset ({leading_reasons(summary['left_out'])}).",
+            where=str(folder),
+            do="Sample more or longer answers (policies.samples, sampling.max_tokens), or lower pairs.min_margin.",
+        )
     return summary
 
 
@@ -202,7 +208,7 @@ def write_run(folder: Path, blocks: Iterable[Block], road: Road, prompts: Prompt
         write_text(folder / "constitution.yaml", dump_constitution(constitution))
         write_text(folder / "templates" / "judge.txt", dump_template(road.templates.judge))
         write_text(folder / "templates" / "critique.txt", dump_template(road.templates.critique))
-        _write_mode_template(folder / "templates" / "mode.txt", road.templates.mode)
+        write_mode_template(folder / "templates" / "mode.txt", road.templates.mode)
         figures = Figures()
         labels, lines = LabelWriter(folder / "labels.parquet"), JsonlWriter(folder / "pairs.jsonl")
         dataset = DatasetWriter(folder / "dataset")
@@ -227,31 +233,25 @@ def write_run(folder: Path, blocks: Iterable[Block], road: Road, prompts: Prompt
     return summary
 
 
-def _write_mode_template(path: Path, template: Template | None) -> None:
+def write_mode_template(path: Path, template: Template | None) -> None:
     if template is None:
         path.unlink(missing_ok=True)  # of an earlier run in another mode
     else:
         write_text(path, dump_template(template))
 
 
-def _check_verdicts(summary: dict[str, Any], settings: Settings, folder: Path) -> None:
+def check_verdicts(summary: dict[str, Any], settings: Settings, *, complete: Path) -> None:
     """A run that asked and got too little in return must not look like a success to a script."""
     judged = StageCount(**summary["stages"]["judge"])
     if judged.no_verdict_share > settings.max_no_verdict_share:
         raise IncompleteRun(
             f"{judged.no_verdict_share:.1%} of {judged.planned} judgments have no verdict; allowed are"
-            f" {settings.max_no_verdict_share:.1%} ({_leading_reasons(judged.reasons)}).",
-            where=str(folder),
-            do="The files are written. Look at the reasons in run.json, or raise max_no_verdict_share.",
-        )
-    if not summary["pairs"]:
-        raise IncompleteRun(
-            f"no pair entered the dataset ({_leading_reasons(summary['left_out'])}).",
-            where=str(folder),
-            do="Sample more or longer answers (policies.samples, sampling.max_tokens), or lower pairs.min_margin.",
+            f" {settings.max_no_verdict_share:.1%} ({leading_reasons(judged.reasons)}).",
+            where=str(complete.parent),
+            do=f"The files are written. Look at the reasons in {complete.name}, or raise max_no_verdict_share.",
         )
 
 
-def _leading_reasons(reasons: dict[str, int]) -> str:
+def leading_reasons(reasons: dict[str, int]) -> str:
     leading: Sequence[tuple[str, int]] = sorted(reasons.items(), key=lambda item: -item[1])[:3]
-    return "; ".join(f"{count} × {reason}" for reason, count in leading)
+    return "; ".join(f"{count} × {reason}" for reason, count in leading) or "there was none"

@@ -22,7 +22,7 @@ from rlaif.store.keys import KEY, as_fixed, hex_of, to_keys
 Kind = str
 Value = dict[str, Any]
 
-KNOWN_KINDS = ("responses", "judgments", "critiques")
+KNOWN_KINDS = ("responses", "judgments", "critiques", "critiques_of_answers", "revisions")
 _COLUMNS: dict[Kind, dict[str, pa.DataType]] = {
     "responses": {
         "outcome": pa.string(),
@@ -43,6 +43,7 @@ _COLUMNS: dict[Kind, dict[str, pa.DataType]] = {
     },
     "critiques": {"outcome": pa.string(), "reason": pa.string(), "text": pa.string()},
 }
+_COLUMNS |= dict.fromkeys(("critiques_of_answers", "revisions"), _COLUMNS["responses"])
 _KIND_NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}")
 
 
@@ -88,22 +89,31 @@ _FITS: dict[pa.DataType, Callable[[Any], bool]] = {
 
 def table_of(kind: Kind, keys: Sequence[str], values: Sequence[Value], source: str) -> pa.Table:
     """Results as a table in the order given. ValueError: a value that is not JSON, a key that is none."""
-    tests = {name: _FITS[of_type] for name, of_type in columns_of(kind).items()}
-    cells: dict[str, list[Any]] = {name: [] for name in tests}
+    columns = columns_of(kind)
+    cells = {name: [value.get(name) for value in values] for name in columns}
+    whole = {name for name, of_type in columns.items() if _all_fit(cells[name], of_type)}
+    for name in columns.keys() - whole:
+        fits = _FITS[columns[name]]
+        cells[name] = [cell if cell is not None and fits(cell) else None for cell in cells[name]]
     rest: list[str | None] = []
-    for value in values:
-        left = dict(value)
-        for name, fits in tests.items():
-            cell = left.get(name)
-            if cell is not None and fits(cell):
-                del left[name]
-                cells[name].append(cell)
-            else:
-                cells[name].append(None)
+    for row, value in enumerate(values):
+        left = {}
+        if len(value) > len(whole):
+            left = {name: cell for name, cell in value.items() if name not in cells or cells[name][row] is None}
         rest.append(_json_text(left) if left else None)
     arrays = [to_keys(keys), pa.array([source] * len(keys), pa.string())]
-    arrays += [pa.array(cells[name], of_type) for name, of_type in columns_of(kind).items()]
+    arrays += [pa.array(cells[name], of_type) for name, of_type in columns.items()]
     return pa.table([*arrays, pa.array(rest, pa.string())], schema=schema_of(kind))
+
+
+def _all_fit(cells: Sequence[Any], of_type: pa.DataType) -> bool:
+    """Whether a column takes every cell: the usual case, told by a few passes and not by a call for each cell."""
+    types = set(map(type, cells))
+    if types == {float} and of_type == pa.float64():
+        return all(map(math.isfinite, cells))
+    if types == {int} and of_type == pa.int64():
+        return bool(min(cells) >= -(2**63) and max(cells) < 2**63)
+    return types == {str} and of_type == pa.string() and all(map(_is_text, cells))
 
 
 def _json_text(value: Value) -> str:
