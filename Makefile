@@ -11,7 +11,7 @@ FIND_PYTHON = for python in $(PYTHON) python3.11 python3.12 python3.13 python3; 
 PYTEST = $(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
 
 # One target bench-NAME each.
-BENCHMARKS := labels prefix run statistics store tournaments train
+BENCHMARKS := judge judge-bias labels prefix run statistics store tournaments train
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-run quickstart test test-fast check fmt bench $(BENCHMARKS:%=bench-%) tiny-models docs clean
@@ -48,6 +48,9 @@ fmt: setup ## format, and mend what the linter can mend
 
 bench: $(BENCHMARKS:%=bench-%) ## every benchmark, one after the other
 
+bench-judge: setup ## labels per second beside distilabel and alpaca_eval, and what we add to bare vLLM
+	$(BIN)/python -m benchmarks.judge
+
 bench-prefix: setup ## prompt tokens computed over those of the requests' prefix tree
 	$(BIN)/python -m benchmarks.prefix_tokens
 
@@ -66,8 +69,13 @@ bench-labels: setup ## reading, counting and aligning a million labelled pairs
 bench-tournaments: setup ## how near fewer comparisons of n answers come to all of them, on simulated judges
 	$(BIN)/python -m benchmarks.tournaments
 
+<<<<<<< HEAD
 bench-train: setup ## our trainers beside TRL's: time, memory, useful work (an hour or two; QUICK=1: minutes)
 	$(BIN)/python -m benchmarks.train $(if $(QUICK),--quick)
+=======
+bench-judge-bias: setup ## how often the judge card's intervals hold planted biases, over 500 simulated judges
+	$(BIN)/python -m benchmarks.judge_bias
+>>>>>>> fd9531962bd1f3954db8d8a09e777cbdc5e5c8a9
 
 tiny-models: setup ## train the bundled tiny models anew (hours on two cores)
 	$(BIN)/python -m rlaif.train.tiny all

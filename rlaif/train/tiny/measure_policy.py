@@ -14,7 +14,8 @@ from rlaif.tiny.wordings import write_wording
 from rlaif.tiny.world import Answer, Prompt, draw_prompt, seeded
 from rlaif.train.tiny.judge_data import Comparison
 from rlaif.train.tiny.judge_figures import accuracy
-from rlaif.train.tiny.measure_judge import load, verdicts
+from rlaif.train.tiny.loaded import load
+from rlaif.train.tiny.measure_judge import verdicts
 
 MAX_NEW_TOKENS = 120
 ANSWERS_EACH = 4
