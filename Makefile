@@ -69,13 +69,11 @@ bench-labels: setup ## reading, counting and aligning a million labelled pairs
 bench-tournaments: setup ## how near fewer comparisons of n answers come to all of them, on simulated judges
 	$(BIN)/python -m benchmarks.tournaments
 
-<<<<<<< HEAD
 bench-train: setup ## our trainers beside TRL's: time, memory, useful work (an hour or two; QUICK=1: minutes)
 	$(BIN)/python -m benchmarks.train $(if $(QUICK),--quick)
-=======
+
 bench-judge-bias: setup ## how often the judge card's intervals hold planted biases, over 500 simulated judges
 	$(BIN)/python -m benchmarks.judge_bias
->>>>>>> fd9531962bd1f3954db8d8a09e777cbdc5e5c8a9
 
 tiny-models: setup ## train the bundled tiny models anew (hours on two cores)
 	$(BIN)/python -m rlaif.train.tiny all
