@@ -11,7 +11,7 @@ FIND_PYTHON = for python in $(PYTHON) python3.11 python3.12 python3.13 python3; 
 PYTEST = $(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
 
 # One target bench-NAME each.
-BENCHMARKS := alignment labels prefix reward-hh run statistics store tournaments
+BENCHMARKS := alignment judge judge-bias labels prefix reward-hh run statistics store tournaments
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-run quickstart test test-fast check fmt bench $(BENCHMARKS:%=bench-%) tiny-models docs clean
@@ -51,6 +51,9 @@ fmt: setup ## format, and mend what the linter can mend
 
 bench: $(BENCHMARKS:%=bench-%) ## every benchmark, one after the other
 
+bench-judge: setup ## labels per second beside distilabel and alpaca_eval, and what we add to bare vLLM
+	$(BIN)/python -m benchmarks.judge
+
 bench-prefix: setup ## prompt tokens computed over those of the requests' prefix tree
 	$(BIN)/python -m benchmarks.prefix_tokens
 
@@ -75,6 +78,9 @@ bench-alignment: setup ## what training on the quickstart's dataset does, and on
 HH ?= ../shared/data/hh-harmless-dev.jsonl.gz
 bench-reward-hh: setup ## a small reward model on people's labels, 5-fold, beside TRL's and lengths alone; HH=FILE
 	$(BIN)/python -m benchmarks.reward_hh $(HH)
+
+bench-judge-bias: setup ## how often the judge card's intervals hold planted biases, over 500 simulated judges
+	$(BIN)/python -m benchmarks.judge_bias
 
 tiny-models: setup ## train the bundled tiny models anew (hours on two cores)
 	$(BIN)/python -m rlaif.train.tiny all

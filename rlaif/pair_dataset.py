@@ -70,6 +70,8 @@ LABEL_SCHEMA = pa.schema(
         ("probability_x", pa.float64()),
         ("principles", _PRINCIPLES),
         ("tags", pa.list_(pa.string())),
+        ("policy_x", pa.string()),
+        ("policy_y", pa.string()),
     ]
 )
 
@@ -114,6 +116,8 @@ def label_row(label: LabelledPair) -> dict[str, Any]:
         "probability_x": label.probability,
         "principles": _principles(label.verdicts, label.shares),
         "tags": sorted(pair.prompt.tags),
+        "policy_x": pair.x.policy,
+        "policy_y": pair.y.policy,
     }
 
 

@@ -16,7 +16,7 @@ from rlaif.feedback.revision.run import write_revisions
 from rlaif.feedback.road import Road as RunRoad
 from rlaif.pair_dataset import read_rows
 from rlaif.prompt_sets import PromptSet
-from rlaif.settings import JudgeSettings, PolicySettings, RevisionSettings, Settings
+from rlaif.settings import JudgeSettings, JudgesSettings, PolicySettings, RevisionSettings, Settings
 from rlaif.store import Store
 from rlaif.templates import load_template
 from tests.roads import Road, constitution, follows_the_word, prompts, settings, shipped_templates
@@ -67,6 +67,7 @@ class Revisions:
     rules: tuple = ()
     faults: Faults | None = None
     judge: JudgeSettings = field(default_factory=lambda: JudgeSettings(model="judge"))
+    judges: JudgesSettings = field(default_factory=JudgesSettings)
     judge_rules: tuple = (follows_the_word,)
     policies: tuple[PolicySettings, ...] = settings().policies
     writer: str | None = None
@@ -75,7 +76,7 @@ class Revisions:
 
     def settings(self) -> Settings:
         revision = RevisionSettings(rounds=self.rounds, model=self.writer, **self.more)
-        return settings(revision=revision, judge=self.judge, policies=self.policies)
+        return settings(revision=revision, judge=self.judge, judges=self.judges, policies=self.policies)
 
     def revising(self) -> RevisionRoad:
         own = self.settings()
@@ -92,7 +93,7 @@ class Revisions:
             settings=below,
             constitution=constitution(*self.principles),
             models=self.roads._models(below),
-            templates=self.roads.templates,
+            templates=self.roads.templates_for(below),
         )
         writer = self.roads._model(self.writer, self.rules, self.faults) if self.writer else None
         templates = RevisionTemplates(critique=load_template("critique_answer"), revise=load_template("revise"))

@@ -97,28 +97,30 @@ def diff(
     """Name what changed between two constitutions, and which changes ask the judge again.
 
     Only new words, newly enabled principles and wider tags cost judge calls, and each asks about its own principle
-    alone. Ids, weights, order, names and comments cost none.
+    alone. Ids, weights, order, names and comments cost none. Anchors are read in mode `score` only.
 
     Example: `rlaif constitution diff constitution/default.yaml my.yaml`
     """
     from dataclasses import asdict
 
     from rlaif.constitution import diff as compare
-    from rlaif.constitution import load_constitution, principles_to_judge
+    from rlaif.constitution import load_constitution, principles_to_judge, principles_to_score
 
     old, new = load_constitution(before), load_constitution(after)
     changes = compare(old, new)
     to_judge = [principle.id for principle in principles_to_judge(old, new)]
+    to_score = [principle.id for principle in principles_to_score(old, new)]
     if as_json:
-        _print_json({"changes": [asdict(c) for c in changes], "to_judge": to_judge, "num_principles": len(new.enabled)})
+        asked = {"to_judge": to_judge, "to_score": to_score, "num_principles": len(new.enabled)}
+        _print_json({"changes": [asdict(c) for c in changes], **asked})
         return
     if not changes:
         typer.echo("No difference.")
         return
     _print_table(f"{before} → {after}", ("principle", "change", "before", "after", "costs"), map(_change_row, changes))
-    share = len(to_judge) / len(new.enabled)
-    named = f": {', '.join(to_judge)}" if to_judge else ""
-    typer.echo(f"To be judged anew: {len(to_judge)} of {len(new.enabled)} principles, {share:.0%} of them{named}.")
+    typer.echo(f"To be judged anew: {_share(to_judge, len(new.enabled))}.")
+    if to_score != to_judge:
+        typer.echo(f"With judge.mode score: {_share(to_score, len(new.enabled))}.")
 
 
 @app.command()
@@ -167,8 +169,18 @@ def _print_checked(file: str, constitution: "Constitution", warnings: list[dict[
         typer.echo(f"{warning['where']}: {named}{warning['message']} [{warning['rule']}]")
 
 
+def _share(asked: list[str], num_principles: int) -> str:
+    named = f": {', '.join(asked)}" if asked else ""
+    return f"{len(asked)} of {num_principles} principles, {len(asked) / num_principles:.0%} of them{named}"
+
+
 def _change_row(change: "Change") -> tuple[str, ...]:
-    costs = {"nothing": "nothing", "judgments": "judge calls", "revisions": "critiques and revisions"}
+    costs = {
+        "nothing": "nothing",
+        "judgments": "judge calls",
+        "scores": "judge calls in mode score",
+        "revisions": "critiques and revisions",
+    }
     return (change.principle_id, change.kind, change.before, change.after, costs[change.cost])
 
 

@@ -58,6 +58,8 @@ def generate(
         progress.note(f"{drop.where}: left out, {drop.reason}")
     if len(inputs.prompts.drops) > _DROPS_SHOWN:
         progress.note(f"… {len(inputs.prompts.drops)} rows left out in all: {inputs.prompts.drop_counts}")
+    for reason, count in inputs.prompts.kept_counts.items():
+        progress.note(f"{count:,} prompts found and kept: {reason} (`rlaif plan` lists them)")
     agree(plan(settings, inputs, base=base, progress=progress), progress, is_confirmed)
     budget = Budget(calls=calls, tokens=tokens, seconds=None if minutes is None else minutes * 60)
     folder = run_folder(settings, base)

@@ -66,6 +66,7 @@ def _principles(summary: dict[str, Any]) -> Table:
 def _pairs(summary: dict[str, Any]) -> Text:
     lines = [f"{summary['labelled_pairs']:,} pairs of answers judged, {summary['pairs']:,} in the dataset."]
     lines += [f"  left out: {count:,} × {reason}" for reason, count in summary["left_out"].items()]
+    lines += [f"  found and kept: {count:,} × {reason}" for reason, count in summary.get("found_and_kept", {}).items()]
     if summary["scored_by_continuation"]:
         lines.append(
             f"  {summary['scored_by_continuation']:,} verdicts were scored by whole continuations: the judge's"

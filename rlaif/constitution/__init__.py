@@ -7,7 +7,7 @@ The schema is explained in constitution/README.md. Here it is read (`loading`), 
 looked over for likely mistakes (`lint`). Nothing here asks a model.
 """
 
-from rlaif.constitution.changes import Change, Cost, diff, principles_to_judge
+from rlaif.constitution.changes import Change, Cost, diff, principles_to_judge, principles_to_score
 from rlaif.constitution.lint import Finding, lint
 from rlaif.constitution.loading import dump_constitution, load_constitution, read_constitution, source_files
 from rlaif.constitution.principles import Constitution, Example, Principle, PrincipleTest, json_schema
@@ -26,6 +26,7 @@ __all__ = [
     "lint",
     "load_constitution",
     "principles_to_judge",
+    "principles_to_score",
     "read_constitution",
     "source_files",
 ]

@@ -1,22 +1,22 @@
 """What changed between two constitutions, and what each change costs.
 
-A stored judgment depends on what the judge saw of one principle (`Principle.judging_content`) and on nothing else of
-the constitution. So only three kinds of change ask the judge again, each about one principle alone: new words for the
-judge, a principle that was not judged before, and tags that let in prompts it was not judged on.
-A principle with a check is computed and asks nobody.
+A stored judgment depends on what the judge saw of one principle (`Principle.judging_content`, or `scoring_content` of
+a judge that scores) and on nothing else of the constitution. So only three kinds of change ask the judge again, each
+about one principle alone: new words for the judge, a principle that was not judged before, and tags that let in prompts
+it was not judged on. A principle with a check is computed and asks nobody.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from rlaif.checks import describe
 from rlaif.constitution.principles import Constitution, Principle
 from rlaif.identity import digest
 
-Cost = Literal["nothing", "judgments", "revisions"]
+Cost = Literal["nothing", "judgments", "scores", "revisions"]
 
-_JUDGED = ("text", "question", "examples")
+_JUDGED = ("text", "question", "examples", "enabled")
 _REVISED = ("critique_request", "revision_request")
 
 
@@ -24,8 +24,10 @@ _REVISED = ("critique_request", "revision_request")
 class Change:
     """One difference. `kind` is a key of the YAML, or added, removed, renamed, order.
 
-    `cost` is "judgments" when the judge is asked again about this principle (and no other), "revisions" when only
-    critiques and revisions of answers are made again, "nothing" when labels are merely recomputed from what is stored.
+    `cost` is "judgments" when the judge is asked again about this principle (and no other), "scores" when it is so
+    only where it scores each answer alone, "revisions" when only critiques and revisions of answers are made again,
+    "nothing" when labels are merely recomputed from what is stored. A judge that scores reads no question and no
+    examples; what it is asked, `principles_to_score` says.
     """
 
     kind: str
@@ -65,18 +67,29 @@ def diff(before: Constitution, after: Constitution) -> list[Change]:
 
 
 def principles_to_judge(before: Constitution, after: Constitution) -> tuple[Principle, ...]:
-    """The principles of `after` the judge must be asked about, when everything under `before` is stored.
+    """The principles of `after` a judge that compares must be asked about, when everything under `before` is stored.
 
     Compared by what the judge sees, so a principle that took over another's words costs nothing.
     """
+    return _to_ask(before, after, Principle.judging_content)
+
+
+def principles_to_score(before: Constitution, after: Constitution) -> tuple[Principle, ...]:
+    """The same for a judge that scores each answer alone."""
+    return _to_ask(before, after, Principle.scoring_content)
+
+
+def _to_ask(
+    before: Constitution, after: Constitution, read: Callable[[Principle], dict[str, Any]]
+) -> tuple[Principle, ...]:
     judged: dict[str, list[Principle]] = {}
     for principle in before.enabled:
-        judged.setdefault(digest(principle.judging_content()), []).append(principle)
+        judged.setdefault(digest(read(principle)), []).append(principle)
     return tuple(
         principle
         for principle in after.enabled
         if principle.check is None
-        and all(_lets_in_more(old, principle) for old in judged.get(digest(principle.judging_content()), []))
+        and all(_lets_in_more(old, principle) for old in judged.get(digest(read(principle)), []))
     )
 
 
@@ -104,8 +117,11 @@ def _changed(old: Principle, new: Principle) -> Iterator[Change]:
 def _cost(key: str, old: Principle, new: Principle) -> Cost:
     if key in _REVISED:
         return "revisions"
-    asks = key in _JUDGED or key == "enabled" or (key == "tags" and _lets_in_more(old, new))
-    return "judgments" if asks and new.enabled and new.check is None else "nothing"
+    if not new.enabled or new.check is not None:
+        return "nothing"
+    if key == "anchors":
+        return "scores"
+    return "judgments" if key in _JUDGED or (key == "tags" and _lets_in_more(old, new)) else "nothing"
 
 
 def _lets_in_more(old: Principle, new: Principle) -> bool:

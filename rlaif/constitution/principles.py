@@ -108,6 +108,16 @@ class Principle(_Part):
             "examples": [example.model_dump(exclude_none=True) for example in self.examples],
         }
 
+    def scoring_content(self) -> dict[str, Any]:
+        """The same for a judge that scores each answer alone: it reads no question and no examples, which are about two
+        answers, but the anchors."""
+        if self.check is not None:
+            return self.judging_content()
+        return {
+            "text": self.text,
+            "anchors": {str(score): said for score, said in sorted((self.anchors or {}).items())},
+        }
+
 
 class Constitution(_Part):
     """The principles of one document, with those of the document it extends already merged in."""

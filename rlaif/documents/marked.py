@@ -155,7 +155,7 @@ class _Builder:
             if key_node.tag == _TAG + "merge":
                 merged = {**self._merged(value_node), **merged}
                 continue
-            if key_node.tag != _TAG + "str":
+            if key_node.tag not in (_TAG + "str", _TAG + "int"):  # a score is a number, and a key as it is written
                 found = f"found {getattr(key_node, 'value', '')!r} as a key, which is not text."
                 raise self.error(found, where=where, do="Put it in quotes.")
             key = str(key_node.value)

@@ -1,30 +1,14 @@
-"""From judgments to labels: a pure function of what the judge said and the answers' texts, so it can be done again for
-nothing."""
+"""From judgments to labels: a pure function of what the judge said, so it can be done again for nothing."""
 
 import math
 from collections.abc import Sequence
 
 from rlaif.constitution import Constitution
-from rlaif.feedback.check_verdicts import check_verdicts, in_order
 from rlaif.numbers.pooling import both_orders, majority, pooled, side
 from rlaif.records import Judgment, LabelledPair, PrincipleVerdict, ResponsePair
 from rlaif.settings import LabelSettings
 
 _SOFT = LabelSettings()
-
-
-def label_pair(
-    pair: ResponsePair,
-    judgments: Sequence[Judgment],
-    constitution: Constitution,
-    *,
-    probability_floor: float,
-    settings: LabelSettings = _SOFT,
-) -> LabelledPair:
-    """Both orders averaged per principle, then principles put together. Checks are computed here: they are free."""
-    judged = compared(pair, judgments, constitution)
-    verdicts = in_order([*judged, *check_verdicts(pair, constitution)], constitution)
-    return label_verdicts(pair, verdicts, probability_floor=probability_floor, settings=settings)
 
 
 def compared(

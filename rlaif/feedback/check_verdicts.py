@@ -15,7 +15,7 @@ from functools import lru_cache
 
 from pydantic import TypeAdapter
 
-from rlaif.checks import Check, Scored, Unscored, score
+from rlaif.checks import Check, Scored, Unscored, describe, score
 from rlaif.constitution import Constitution, Principle
 from rlaif.records import PrincipleVerdict, Prompt, Response, ResponsePair
 
@@ -43,6 +43,20 @@ def check_verdict(pair: ResponsePair, principle: Principle) -> PrincipleVerdict:
         weight=principle.weight,
         reason=silent.reason if silent else "",
     )
+
+
+def what_was_found(pair: ResponsePair, principle: Principle) -> str:
+    """A check's verdict in words, with x as response A: the reason where a check decided."""
+    assert principle.check is not None
+    said = []
+    for letter, response in zip("AB", (pair.x, pair.y), strict=True):
+        found = score_answer(principle, pair.prompt, response)
+        said.append(
+            f"response {letter} {found.value:g}" if isinstance(found, Scored) else f"response {letter} no score"
+        )
+    probability = check_verdict(pair, principle).probability
+    follows = "neither follows" if probability in (None, 0.5) else f"response {'A' if probability else 'B'} follows"
+    return f"The check {describe(principle.check)} gives {said[0]} and {said[1]}, so {follows} the principle better."
 
 
 def score_answer(principle: Principle, prompt: Prompt, response: Response) -> Scored | Unscored:

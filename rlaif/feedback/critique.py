@@ -1,17 +1,20 @@
 """Critiques: the judge's reasons in words for the pairs of the dataset, under the principle that weighed most.
 
-They are written after the label and stay out of it; what is said here never changes a probability.
+They are written after the label and stay out of it; what is said here never changes a probability. Where that
+principle has a check, nobody is asked: what the check found is the reason.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from rlaif.constitution import Constitution
+from rlaif.constitution import Constitution, Principle
 from rlaif.engines.base import Completion, Failure, ModelIdentity, Request, Sampling
 from rlaif.engines.thinking import cut_reason
 from rlaif.feedback.ask import Asking, Requests, Value
+from rlaif.feedback.check_verdicts import what_was_found
 from rlaif.feedback.judge import Comparison, comparison_messages
 from rlaif.feedback.keys import CRITIQUE_VERSION, ComparisonKeys
+from rlaif.identity import digest
 from rlaif.records import Critique, Outcome, Pair, ResponsePair
 from rlaif.settings import JudgeSettings
 from rlaif.templates import Template
@@ -24,15 +27,17 @@ def deciding_principle(pair: Pair) -> str:
 
 @dataclass(frozen=True, slots=True)
 class CritiqueStage:
-    """The critic's requests. `places` says which comparison a key stands for."""
+    """The critic's requests. `places` says which comparison a key stands for, `computed` what checks say, by pair."""
 
     asking: Asking
     places: Mapping[str, Comparison]
+    computed: Mapping[str, Critique]
 
     def attach(self, pairs: Sequence[Pair], values: Mapping[str, Value]) -> tuple[Pair, ...]:
         """The same pairs, each with its critique."""
         written = {place[0].id: _critique(key, place, values[key]) for key, place in self.places.items()}
-        return tuple(replace(pair, critique=written[pair.id]) for pair in pairs)
+        all_of_them = written | dict(self.computed)
+        return tuple(replace(pair, critique=all_of_them[pair.id]) for pair in pairs)
 
 
 def critique_stage(
@@ -50,10 +55,14 @@ def critique_stage(
     )
     key_of = {name: keys.under(principle.judging_content()) for name, principle in principles.items()}
     places: dict[str, Comparison] = {}
+    computed: dict[str, Critique] = {}
     for pair in pairs:
         x, y = sorted((pair.chosen, pair.rejected), key=lambda response: response.id)
-        name = deciding_principle(pair)
-        places[key_of[name](x, y, pair.prompt.messages)] = (ResponsePair(pair.prompt, x, y), principles[name], x, y)
+        own, principle = ResponsePair(pair.prompt, x, y), principles[deciding_principle(pair)]
+        if principle.check is None:
+            places[key_of[principle.id](x, y, pair.prompt.messages)] = (own, principle, x, y)
+        else:
+            computed[pair.id] = _found(own, principle)
     sampling = Sampling(max_tokens=settings.critique_max_tokens)
     asking = Asking(
         name=f"critique with {settings.model}",
@@ -65,7 +74,7 @@ def critique_stage(
         read=_value,
         outcome=lambda value: value["outcome"],
     )
-    return CritiqueStage(asking, places)
+    return CritiqueStage(asking, places, computed)
 
 
 def _value(answer: Completion | Failure) -> Value:
@@ -86,6 +95,19 @@ def _value(answer: Completion | Failure) -> Value:
         "prompt_tokens": answer.prompt_tokens,
         "output_tokens": answer.output_tokens,
     }
+
+
+def _found(pair: ResponsePair, principle: Principle) -> Critique:
+    """A critique that is computed."""
+    return Critique(
+        key=digest({"found": principle.judging_content(), "pair": pair.id}),
+        pair_id=pair.id,
+        first_id=pair.x.id,
+        second_id=pair.y.id,
+        principle_id=principle.id,
+        outcome="ok",
+        text=what_was_found(pair, principle),
+    )
 
 
 def _critique(key: str, place: Comparison, value: Value) -> Critique:

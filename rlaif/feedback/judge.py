@@ -13,18 +13,15 @@ from dataclasses import dataclass
 from rlaif.constitution import Constitution, Principle
 from rlaif.engines.base import Completion, Failure, ModelIdentity, Request, Sampling
 from rlaif.errors import SettingsError, TemplateError
-from rlaif.feedback.ask import Asking, Requests, Session, Value, ask
+from rlaif.feedback.ask import Asking, Requests, Value
 from rlaif.feedback.keys import VERDICT_VERSION, ComparisonKeys
 from rlaif.feedback.principles_drawn import principles_asked
-from rlaif.feedback.progress import Progress
 from rlaif.numbers.pooling import choice_probability
 from rlaif.records import Judgment, Message, Outcome, Response, ResponsePair
-from rlaif.settings import JudgeSettings
-from rlaif.store import Store
+from rlaif.settings import JudgeSettings, Settings
 from rlaif.templates import Template, render_conversation
 
 Comparison = tuple[ResponsePair, Principle, Response, Response]  # the pair, and its responses in the order shown
-QUESTION_OF_A_CHECK = "Which answer follows this principle better?"  # a critic may be asked; a judge never is
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,28 +80,18 @@ def judge_stage(
     return JudgeStage(asking, places, settings.min_covered)
 
 
-def refuse_other_modes(settings: JudgeSettings, what: str) -> None:
-    """SettingsError where the judge does not give plain verdicts, which `what` rests on."""
-    if settings.mode != "verdict":
+def refuse_several_judges(settings: Settings, what: str) -> None:
+    """SettingsError where it is not one judge that compares all pairs, which `what` rests on."""
+    if settings.judges.others:
         raise SettingsError(
-            f"judge.mode is {settings.mode!r}, but `{what}` asks for plain verdicts only so far.",
-            do="Set judge.mode to verdict for it; what other modes stored stays.",
+            f"judges.others names further judges, but `{what}` asks `judge` alone.",
+            do="Add --set 'judges.others=[]' to ask it alone; what others stored stays.",
         )
-
-
-def judge_pairs(
-    pairs: Sequence[ResponsePair],
-    constitution: Constitution,
-    settings: JudgeSettings,
-    *,
-    template: Template,
-    session: Session,
-    store: Store,
-    progress: Progress,
-) -> dict[str, list[Judgment]]:
-    """The judgments of every pair by its id, asked for where the store has none."""
-    stage = judge_stage(pairs, constitution, settings, template=template, identity=session.model.identity)
-    return stage.judgments(ask(stage.asking, session=session, store=store, progress=progress))
+    if settings.schedule.kind != "all":
+        raise SettingsError(
+            f"schedule.kind is {settings.schedule.kind!r}, but `{what}` compares all pairs.",
+            do="Add --set schedule.kind=all for it.",
+        )
 
 
 def count_judgments(pairs: Sequence[ResponsePair], constitution: Constitution, settings: JudgeSettings) -> int:
@@ -122,7 +109,7 @@ def comparison_messages(
         response_a=first.text,
         response_b=second.text,
         principle=principle_block(principle),
-        question=principle.question or QUESTION_OF_A_CHECK,
+        question=principle.question or "",
     )
     return (Message("user", text),)
 

@@ -1,7 +1,7 @@
 """A plan as a record: its steps, the reasons of what is missing, its sums, and all of it as JSON."""
 
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from rlaif.feedback.cost import Bill
@@ -52,11 +52,17 @@ class Step:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """The run's steps in their order. `loading_s` is None where a model that must load was never timed."""
+    """The run's steps in their order. `loading_s` is None where a model that must load was never timed.
+
+    `left_out` counts answers that are there and complete and will not be judged, `found_and_kept` those that will be
+    although something speaks against it, both by reason.
+    """
 
     steps: tuple[Step, ...]
     loading_s: float | None
     is_token_count_exact: bool
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    found_and_kept: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def stages(self) -> tuple[StageName, ...]:
@@ -121,4 +127,6 @@ class Plan:
             "groups": [asdict(group) for group in self.groups],
             "bills": [asdict(bill) for bill in bills],
             "notes": list(self.notes()),
+            "left_out": dict(self.left_out),
+            "found_and_kept": dict(self.found_and_kept),
         }

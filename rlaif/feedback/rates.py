@@ -13,7 +13,7 @@ from typing import Any
 from rlaif.feedback.cost import Rate, Rates, effort
 from rlaif.feedback.progress import Work
 from rlaif.pair_dataset import write_text
-from rlaif.settings import EngineSettings, Settings
+from rlaif.settings import EngineSettings, JudgeSettings, PolicySettings, Settings
 
 FILE = "timings.json"
 _SHARES = 0.98  # an engine that computes a larger part of what it reads does not keep what prompts share
@@ -29,8 +29,8 @@ class Timed:
 
 def engines_of(settings: Settings) -> dict[str, EngineSettings]:
     """Which engine runs which model."""
-    judge = {settings.judge.model: settings.judge.engine or settings.engine}
-    own = {policy.model: policy.engine or settings.engine for policy in settings.policies} | judge
+    models: tuple[PolicySettings | JudgeSettings, ...] = (*settings.policies, *settings.judges_in_order())
+    own = {one.model: one.engine or settings.engine for one in models}
     writer = settings.revision.model
     return own if writer is None else {writer: settings.revision.engine or settings.engine} | own
 

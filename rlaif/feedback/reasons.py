@@ -5,7 +5,7 @@ explains every judgment, a new prompt all of its own, an edited principle its ow
 reason stand for the numbers of the group it names.
 """
 
-from collections.abc import Iterable
+from typing import Any
 
 from rlaif.constitution import Constitution, Principle
 from rlaif.constitution import diff as changes
@@ -15,14 +15,17 @@ from rlaif.feedback.keys import answering
 from rlaif.feedback.mode import About
 from rlaif.feedback.previous import Previous
 from rlaif.feedback.principles_drawn import principles_asked
+from rlaif.feedback.road import Road
 from rlaif.records import Prompt, ResponsePair
-from rlaif.settings import JudgeSettings, PolicySettings
+from rlaif.settings import JudgeSettings, PolicySettings, Settings
 from rlaif.templates import Template
 
 NEVER_RUN = "never run"
 NOT_YET = "not asked yet"
 NEW_PROMPTS = "new prompts: {prompts}"
 NEW_ANSWERS = "new answers to compare"
+OTHER_PAIRS = "other answers meet, or new ones"
+PASSED_ON = "passed on by the judge before"
 NOT_KEPT = "failed, refused or unfinished last time"
 
 
@@ -71,12 +74,10 @@ def why_judged(
         return common
     if prompt.id not in previous.asked_prompts:
         return NEW_PROMPTS
-    content = principle.judging_content()
-    same = [old for old in previous.constitution.enabled if old.judging_content() == content]
+    content = content_read(principle, settings.mode)
+    same = [old for old in previous.constitution.enabled if content_read(old, settings.mode) == content]
     if not same:
-        return why_principle(principle, previous.constitution)
-    if settings.mode == "score" and all(old.anchors != principle.anchors for old in same):
-        return f"principle {principle.id!r} changed: anchors"
+        return why_principle(principle, previous.constitution, settings.mode)
     if not any(old.applies_to(prompt.tags) for old in same):
         return f"principle {principle.id!r} applies to more prompts: tags"
     if changed := [name for name in _OF_MODE[settings.mode] if getattr(settings, name) != getattr(was, name)]:
@@ -90,7 +91,38 @@ def why_judged(
     if now != before:
         return f"principles_per_pair changed: {before or 'all'} → {now or 'all'}"
     drawn = principles_asked(pair, previous.constitution, was)
-    return NOT_KEPT if content in [one.judging_content() for one in drawn] else "other principles are drawn"
+    return NOT_KEPT if content in [content_read(one, was.mode) for one in drawn] else "other principles are drawn"
+
+
+def why_judged_by(road: Road, judge: int, about: About, template: Template, previous: Previous | None) -> str:
+    """The same for one of a road's judges, by its number in the order they are asked."""
+    member, settings = road.judges.members[judge], road.settings
+    if previous is None:
+        return NEVER_RUN
+    alone = previous.with_judge(member.identity, member.settings)
+    if settings.judges.others and alone is None and not previous.is_known(member.identity):
+        return f"judge is new: {member.name}"
+    why = why_judged(about, member.settings, member.identity, template, alone or previous)
+    if why == NEW_ANSWERS:
+        return why_new_pair(settings, previous.settings)
+    if why == NOT_KEPT and judge and road.judges.is_cascade:
+        return why_passed_on(settings, previous.settings)
+    return why
+
+
+def why_new_pair(now: Settings, before: Settings) -> str:
+    """Why answers that both were there are compared only now."""
+    if now.schedule == before.schedule:
+        return NEW_ANSWERS if now.schedule.kind != "swiss" else OTHER_PAIRS
+    kinds = [settings.schedule.kind for settings in (before, now)]
+    return f"schedule changed: {' → '.join(kinds) if kinds[0] != kinds[1] else kinds[0]}"
+
+
+def why_passed_on(now: Settings, before: Settings) -> str:
+    """Why a judge of a cascade is asked what it was not asked before."""
+    if before.judges.ask == "cascade" and now.judges.threshold > before.judges.threshold:
+        return f"threshold raised from {before.judges.threshold:g} to {now.judges.threshold:g}"
+    return PASSED_ON
 
 
 _OF_MODE: dict[str, tuple[str, ...]] = {
@@ -100,15 +132,21 @@ _OF_MODE: dict[str, tuple[str, ...]] = {
 }
 
 
-def why_principle(principle: Principle, before: Constitution) -> str:
+def content_read(principle: Principle, mode: str) -> dict[str, Any]:
+    """All of a principle that a judge reads in this mode."""
+    return principle.scoring_content() if mode == "score" else principle.judging_content()
+
+
+def why_principle(principle: Principle, before: Constitution, mode: str) -> str:
     """What is new about a principle whose words were not judged before."""
-    if any(old.judging_content() == principle.judging_content() for old in before.principles):
+    content = content_read(principle, mode)
+    if any(content_read(old, mode) == content for old in before.principles):
         return f"principle {principle.id!r} is enabled again"
     if principle.id not in {old.id for old in before.principles}:
         return f"principle {principle.id!r} is new"
     alone = before.model_copy(update={"principles": (principle,)})
     own = [change.kind for change in changes(before, alone) if change.principle_id == principle.id]
-    return f"principle {principle.id!r} changed: {', '.join(_judged(own)) or 'text'}"
+    return f"principle {principle.id!r} changed: {', '.join(one for one in own if one in content) or 'text'}"
 
 
 def why_critiqued(
@@ -134,7 +172,3 @@ def _why_compared(identity: ModelIdentity, previous: Previous, now: Template, be
         changed = [name for name, value in answering(identity).items() if getattr(previous.judge, name) != value]
         return f"judge model changed: {', '.join(changed)} of {identity.name}"
     return f"template changed: {now.name}" if now.digest != before.digest else ""
-
-
-def _judged(kinds: Iterable[str]) -> list[str]:
-    return [kind for kind in kinds if kind in ("text", "question", "examples")]

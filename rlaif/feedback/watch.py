@@ -24,10 +24,10 @@ from rlaif.errors import IncompleteRun, InputError
 from rlaif.feedback.ask import Model, Session
 from rlaif.feedback.budget import Budget
 from rlaif.feedback.difference import compare_labels, renames
-from rlaif.feedback.judge import refuse_other_modes
+from rlaif.feedback.judge import refuse_several_judges
 from rlaif.feedback.pairing import pair_up
 from rlaif.feedback.progress import Progress
-from rlaif.feedback.run import models_of, read_inputs
+from rlaif.feedback.run import judge_template, models_of, read_inputs
 from rlaif.feedback.sample import Sample, sample_responses
 from rlaif.feedback.watch_bench import Bench, Standing, Subject
 from rlaif.feedback.watch_round import Kind, Round
@@ -35,7 +35,7 @@ from rlaif.feedback.watched_files import WatchedFiles
 from rlaif.records import Prompt, ResponsePair
 from rlaif.settings import Settings
 from rlaif.store import Store
-from rlaif.templates import load_template, template_places
+from rlaif.templates import template_places
 
 LOG = "watch.log"
 
@@ -62,7 +62,7 @@ def watch(settings: Settings, *, base: Path, num_prompts: int, progress: Progres
 
     Raises what `rlaif generate` would where the start cannot be judged; later mistakes in the documents are rounds.
     """
-    refuse_other_modes(settings.judge, "rlaif watch")
+    refuse_several_judges(settings, "rlaif watch")
     prompts = read_inputs(settings, base).prompts.prompts  # all of it is checked before a model is loaded
     models = models_of(settings, base / settings.output / LOG)
     with Store(settings.store_place(base), will_append=True) as store:
@@ -82,7 +82,7 @@ def read_subject(settings: Settings, base: Path) -> Subject:
     """What the files say now. Raises InputError."""
     return Subject(
         constitution=load_constitution(settings.constitution, base=base),
-        template=load_template(settings.judge.template, base=base),
+        template=judge_template(settings.judge, base),
     )
 
 
@@ -90,7 +90,7 @@ def subject_files(settings: Settings, base: Path) -> tuple[Path, ...]:
     """Everything `read_subject` reads: the document, those it extends, and the template; and where a template would be
     found first if it were there."""
     files = list(source_files(settings.constitution, base=base))
-    for place in template_places(settings.judge.template, base=base):
+    for place in template_places(settings.judge.mode_template, base=base):
         files.append(place)
         if place.is_file():
             break
@@ -186,7 +186,7 @@ def sample_pairs(
     for policy, model in zip(settings.policies, policies, strict=True):
         with Session(model) as session:
             samples += sample_responses(prompts, policy, session=session, store=store, progress=progress)
-    pairing = pair_up(samples)
+    pairing = pair_up(samples, likeness=settings.cleaning.removed_likeness)
     if not pairing.pairs:
         why = "; ".join(f"{number} × {reason}" for reason, number in pairing.left_out.items())
         raise IncompleteRun(

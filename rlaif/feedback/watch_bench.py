@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rlaif.constitution import Constitution
-from rlaif.feedback.aggregate import label_pair
-from rlaif.feedback.ask import Session, look_up
+from rlaif.feedback.ask import Session
 from rlaif.feedback.difference import Row
-from rlaif.feedback.judge import Comparison, judge_pairs, judge_stage
+from rlaif.feedback.hear_pairs import Lack, hear_pairs, label_heard
+from rlaif.feedback.modes import mode_of
 from rlaif.feedback.plan_record import Group
 from rlaif.feedback.progress import Progress
-from rlaif.feedback.reasons import NOT_KEPT, NOT_YET, why_principle
+from rlaif.feedback.reasons import NOT_KEPT, NOT_YET, content_read, why_principle
 from rlaif.feedback.watch_round import Sampled
 from rlaif.pair_dataset import label_row
 from rlaif.records import Outcome, Prompt, ResponsePair
@@ -53,41 +53,32 @@ class Bench:
 
     def judge(self, subject: Subject, before: Subject | None) -> Standing:
         """The sample's labels under `subject`. `before` serves to say why something has to be asked."""
-        judge, identity = self.settings.judge, self.session.model.identity
-        stage = judge_stage(self.pairs, subject.constitution, judge, template=subject.template, identity=identity)
-        known = look_up(stage.asking, self.store).values
-        missing = [place for key, place in stage.places.items() if key not in known]
-        reasons = _reasons(missing, subject, before, judge.model)
-        self.progress.note(f"plan: {'; '.join(reasons) or 'nothing to ask, every verdict is in the store'}")
-        judgments = judge_pairs(
-            self.pairs,
-            subject.constitution,
-            judge,
-            template=subject.template,
-            session=self.session,
-            store=self.store,
-            progress=self.progress,
-        )
-        floor = self.settings.pairs.probability_floor
+        judge, constitution = self.settings.judge, subject.constitution
+        mode = mode_of(judge, constitution, subject.template, self.session.model.identity)
+        reasons: list[str] = []
+        reused = 0
+
+        def told(lack: Lack) -> None:
+            nonlocal reused
+            reused += lack.reused
+            why = self._reasons(lack, subject, before)
+            reasons.extend(why)
+            if why or lack.asked.stage == mode.stages[0]:
+                self.progress.note(f"plan: {'; '.join(why) or 'nothing to ask, every verdict is in the store'}")
+
+        heard = hear_pairs(mode, self.pairs, session=self.session, store=self.store, progress=self.progress, told=told)
+        floor, kind = self.settings.pairs.probability_floor, self.settings.label
         labels = tuple(
-            label_row(
-                label_pair(
-                    pair,
-                    judgments.get(pair.id, ()),
-                    subject.constitution,
-                    probability_floor=floor,
-                    settings=self.settings.label,
-                )
-            )
+            label_row(label_heard(mode, pair, heard, constitution, probability_floor=floor, settings=kind))
             for pair in self.pairs
         )
         return Standing(
             subject=subject,
             labels=labels,
-            sampled=self._sampled(subject.constitution),
-            reasons=reasons,
-            reused=len(known),
-            outcomes=Counter(judgment.outcome for own in judgments.values() for judgment in own),
+            sampled=self._sampled(constitution),
+            reasons=tuple(reasons),
+            reused=reused,
+            outcomes=Counter(outcome for outcome, _ in heard.ended()),
         )
 
     def _sampled(self, constitution: Constitution) -> Sampled:
@@ -100,23 +91,26 @@ class Bench:
             unheard=tuple(unheard),
         )
 
+    def _reasons(self, lack: Lack, subject: Subject, before: Subject | None) -> tuple[str, ...]:
+        """One line per reason, with the calls it costs."""
+        judge, stage = self.settings.judge, lack.asked.stage
+        why = {one.id: _why(one.id, subject, before, judge.mode) for one in subject.constitution.enabled}
+        calls = Counter(why[about.principle.id] for about in lack.missing)
+        groups = [
+            Group(stage=stage, model=judge.model, reason=one, calls=n, estimated_calls=0) for one, n in calls.items()
+        ]
+        return tuple(map(str, groups))
 
-def _reasons(missing: Sequence[Comparison], subject: Subject, before: Subject | None, judge: str) -> tuple[str, ...]:
-    """One line per reason, with the calls it costs."""
-    why = {one.id: _why(one.id, subject, before) for one in subject.constitution.enabled}
-    calls = Counter(why[principle.id] for _, principle, _, _ in missing)
-    groups = [Group(stage="judge", model=judge, reason=one, calls=n, estimated_calls=0) for one, n in calls.items()]
-    return tuple(map(str, groups))
 
-
-def _why(principle_id: str, subject: Subject, before: Subject | None) -> str:
+def _why(principle_id: str, subject: Subject, before: Subject | None, mode: str) -> str:
     if before is None:
         return NOT_YET
     if subject.template.digest != before.template.digest:
         return f"template changed: {subject.template.name}"
     principle = next(one for one in subject.constitution.enabled if one.id == principle_id)
-    same = [old for old in before.constitution.enabled if old.judging_content() == principle.judging_content()]
+    content = content_read(principle, mode)
+    same = [old for old in before.constitution.enabled if content_read(old, mode) == content]
     if not same:
-        return why_principle(principle, before.constitution)
+        return why_principle(principle, before.constitution, mode)
     is_wider = all(old.tags != principle.tags for old in same)
     return f"principle {principle.id!r} applies to more prompts: tags" if is_wider else NOT_KEPT

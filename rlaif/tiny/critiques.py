@@ -1,7 +1,8 @@
 """The judge's reasons: a small grammar of critiques, written from what two answers have and read back from text.
 
 A critique says what each response does by the principle's property, then which one follows the principle better.
-`read_critique` is strict: what does not parse is no critique, and counts as such when the judge is measured.
+Reasons are a critique with a verdict on a line of its own behind it. `read_critique` and `read_reasons` are strict:
+what does not parse is neither, and counts as such when the judge is measured.
 """
 
 import re
@@ -38,6 +39,7 @@ _VERDICTS: dict[Winner, tuple[str, ...]] = {
 }
 _READ_SAYS = {phrase: (name, has) for name in NAMES for has in (True, False) for phrase in SAYS[name][not has]}
 _READ_VERDICT = {sentence: winner for winner, sentences in _VERDICTS.items() for sentence in sentences}
+_VERDICT_LINE = "\n\nVerdict: "
 _SHAPE = re.compile(r"Response A (?P<a>[^.]+)\. Response B (?P<b>[^.]+)\. (?P<verdict>[^.]+\.)")
 
 
@@ -78,3 +80,16 @@ def read_critique(text: str) -> Critique | None:
     if a is None or b is None or winner is None or a[0] != b[0]:
         return None
     return Critique(a[0], a[1], b[1], winner)
+
+
+def write_reasons(said: Critique, rng: Random) -> str:
+    """The critique and its verdict. Where it finds no difference a letter has to be written all the same: either."""
+    letter = rng.choice("AB") if said.winner == "tie" else said.winner
+    return f"{write_critique(said, rng)}{_VERDICT_LINE}{letter}"
+
+
+def read_reasons(text: str) -> tuple[Critique, str] | None:
+    """What reasons claim, and the verdict they state; None when they are not of this grammar."""
+    words, line, letter = text.strip().rpartition(_VERDICT_LINE)
+    said = read_critique(words) if line and letter in ("A", "B") else None
+    return None if said is None else (said, letter)

@@ -19,7 +19,7 @@ from rlaif.cli.main import app
 from rlaif.constitution import load_constitution
 from rlaif.tiny.meanings import meaning_of
 from rlaif.tiny.properties import properties
-from rlaif.train.tiny.measure_judge import load
+from rlaif.train.tiny.loaded import load
 from rlaif.train.tiny.prompt_set import set_prompts
 from rlaif.train.tiny.sampling import sample
 

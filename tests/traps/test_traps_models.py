@@ -21,7 +21,7 @@ from rlaif.train.examples import TrainingRow
 from rlaif.train.forward import LogprobModel, RewardModel
 from rlaif.train.settings import DpoSettings, LoraSettings, RewardSettings
 from rlaif.train.task import Layout
-from rlaif.train.tiny.measure_judge import load
+from rlaif.train.tiny.loaded import load
 from rlaif.train.tiny.sampling import sample
 from tests.train_models import double_gpt2, double_llama, llama, random_pairs, sequence
 from tests.traps.planted import planted, trap

@@ -86,9 +86,34 @@ def test_a_constitution_of_checks_alone_needs_no_judge(tmp_path):
     assert all(label.probability is not None for label in result.labelled)
 
 
-def test_a_critic_can_be_asked_about_a_check(tmp_path):
-    result = Road(tmp_path).run(settings(pairs=PairSettings(min_margin=0.0)), constitution(BRIEF), prompts(6))
-    assert all(pair.critique for pair in result.pairs)
+def test_where_a_check_decided_the_critique_says_what_it_found_and_nobody_is_asked(tmp_path):
+    road = Road(tmp_path)
+    wanted, own = settings(pairs=PairSettings(min_margin=0.0)), constitution(BRIEF, principle("kind", "kind"))
+    plan = road.plan(wanted, own, prompts(8))
+    result = road.run(wanted, own, prompts(8))
+    by_check = [pair for pair in result.pairs if pair.critique.principle_id == "brief"]
+    assert 0 < len(by_check) < len(result.pairs)
+    for pair in by_check:
+        texts = {pair.chosen.id: pair.chosen.text, pair.rejected.id: pair.rejected.text}
+        fits = [len(texts[name].split()) <= 9 for name in (pair.critique.first_id, pair.critique.second_id)]
+        better = "neither" if fits[0] == fits[1] else f"response {'A' if fits[0] else 'B'}"
+        assert pair.critique.text == (
+            f"The check length (max_words 9) gives response A {fits[0]:d} and response B {fits[1]:d}, so {better}"
+            " follows the principle better."
+        )
+        assert (pair.critique.outcome, {pair.critique.first_id, pair.critique.second_id}) == ("ok", set(texts))
+    asked = len(result.pairs) - len(by_check)
+    assert road.count("judge", verdicts=False) == result.stages["critique"].planned == asked
+    assert plan.calls("critique") <= len(result.pairs)
+    assert road.plan(wanted, own, prompts(8)).total_calls == 0
+
+
+def test_checks_alone_write_critiques_without_a_judge(tmp_path):
+    road = Road(tmp_path)
+    result = road.run(settings(pairs=PairSettings(min_margin=0.0)), constitution(BRIEF), prompts(6))
+    assert road.asked.get("judge", []) == []
+    assert result.pairs
+    assert all(pair.critique.text.startswith("The check length") for pair in result.pairs)
 
 
 def test_answers_are_scored_once_however_many_they_meet(monkeypatch):

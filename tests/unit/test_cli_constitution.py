@@ -85,6 +85,16 @@ def test_diff_names_changes_and_what_they_cost(folder):
     assert run("diff", "good.yaml", "good.yaml").output == "No difference.\n"
 
 
+def test_an_edit_of_anchors_is_said_to_ask_a_judge_that_scores(folder):
+    (folder / "new.yaml").write_text(GOOD.replace("weight: 2", "weight: 2, anchors: {1: long, 5: brief}"))
+    output = run("diff", "good.yaml", "new.yaml").output
+    assert "To be judged anew: 0 of 2 principles, 0% of them.\n" in output
+    assert "With judge.mode score: 1 of 2 principles, 50% of them: brief." in output
+    compared = json.loads(run("diff", "good.yaml", "new.yaml", "--json").stdout)
+    assert [(c["kind"], c["cost"]) for c in compared["changes"]] == [("anchors", "scores")]
+    assert (compared["to_judge"], compared["to_score"]) == ([], ["brief"])
+
+
 def test_an_edit_of_weights_alone_is_said_to_ask_no_judge(folder):
     (folder / "new.yaml").write_text(GOOD.replace("weight: 2", "weight: 3"))
     assert "To be judged anew: 0 of 2 principles, 0% of them." in run("diff", "good.yaml", "new.yaml").output

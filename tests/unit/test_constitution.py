@@ -19,6 +19,7 @@ from rlaif.constitution import (
     lint,
     load_constitution,
     principles_to_judge,
+    principles_to_score,
     read_constitution,
     source_files,
 )
@@ -406,6 +407,7 @@ def test_equal_constitutions_do_not_differ():
         ({"tags": frozenset()}, "tags", "judgments"),
         ({"tags": frozenset("xyz")}, "tags", "judgments"),
         ({"enabled": False}, "enabled", "nothing"),
+        ({"anchors": {1: "rude", 5: "kind"}}, "anchors", "scores"),
         ({"critique_request": "Criticise."}, "critique_request", "revisions"),
         ({"revision_request": "Revise."}, "revision_request", "revisions"),
         ({"id": "c"}, "renamed", "nothing"),
@@ -417,6 +419,18 @@ def test_an_edit_is_named_and_costs_what_it_changes(edit, kind, cost):
     (change,) = diff(before, after)
     assert (change.kind, change.principle_id, change.cost) == (kind, edit.get("id", "a"), cost)
     assert [p.id for p in principles_to_judge(before, after)] == (["a"] if cost == "judgments" else [])
+    scored = cost == "scores" or (cost == "judgments" and kind not in ("question", "examples"))
+    assert [p.id for p in principles_to_score(before, after)] == (["a"] if scored else [])
+
+
+def test_anchors_of_what_is_off_or_checked_cost_nothing():
+    off = principle("a", enabled=False)
+    checked = Principle(id="b", text="Be brief.", check={"kind": "length", "max_words": 9})
+    before = constitution(off, checked, principle("c"))
+    anchored = [one.model_copy(update={"anchors": {1: "bad", 2: "good"}}) for one in (off, checked)]
+    after = constitution(*anchored, principle("c"))
+    assert [(c.kind, c.cost) for c in diff(before, after)] == [("anchors", "nothing")] * 2
+    assert principles_to_score(before, after) == ()
 
 
 def test_turning_on_adding_removing_and_reordering():

@@ -79,7 +79,7 @@ def test_a_good_document_becomes_the_model(read):
         ("a: *nobody\n", "x.yaml:1:4: this is not valid YAML: found undefined alias"),
         ("a: 1\nb: 2\na: 3\n", "x.yaml:3:1: the key 'a' is written twice; the first is at"),
         ("p:\n  q: {r: 1, r: 2}\n", "x.yaml:2:13: the key 'r' is written twice"),
-        ("7: a\n", "x.yaml:1:1: found '7' as a key, which is not text."),
+        ("1.5: a\n", "x.yaml:1:1: found '1.5' as a key, which is not text."),
         ("a: !!python/name:os.system x\n", "x.yaml:1:4: found the tag"),
         ("a: !!int abc\n", "x.yaml:1:4: found 'abc', which is not of the kind 'int'."),
         ("a: &a [*a]\n", "x.yaml:1:4: an alias refers to what it is part of."),

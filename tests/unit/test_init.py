@@ -14,7 +14,17 @@ from rlaif.bundled import project_root
 from rlaif.cli import init
 from rlaif.documents import read_yaml, validate
 from rlaif.errors import InputError, SettingsError
-from rlaif.settings import EngineSettings, LabelSettings, PairSettings, RevisionSettings, Settings, Strict
+from rlaif.settings import (
+    CleaningSettings,
+    EngineSettings,
+    JudgesSettings,
+    LabelSettings,
+    PairSettings,
+    RevisionSettings,
+    ScheduleSettings,
+    Settings,
+    Strict,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 BLOCKS = [block for block in vars(settings_module).values() if isinstance(block, type) and issubclass(block, Strict)]
@@ -73,6 +83,9 @@ def test_tiny_settings_are_the_defaults_but_for_what_they_name():
         "engine": EngineSettings(dtype="float32"),
         "pairs": PairSettings(rule="all"),
         "label": LabelSettings(),
+        "judges": JudgesSettings(),
+        "schedule": ScheduleSettings(),
+        "cleaning": CleaningSettings(),
         "revision": RevisionSettings(),
     }
     for name, block in blocks.items():

@@ -276,6 +276,16 @@ def test_anchors_off_the_scale_are_refused(tmp_path):
         road_in("score", tmp_path).run(scored(score_levels=5), constitution(ANCHORED), prompts(1))
 
 
+def test_anchors_are_written_as_the_guide_shows_them(tmp_path):
+    path = tmp_path / "own.yaml"
+    text = "name: own\nprinciples:\n  - id: kind\n    text: Be kind.\n    question: Which is kinder?\n"
+    path.write_text(f"{text}    anchors: {{1: rude, 5: polite, 10: warm and kind}}\n")
+    assert read_constitution(str(path))[0].principles[0].anchors == {1: "rude", 5: "polite", 10: "warm and kind"}
+    path.write_text(f"{text}    anchors: {{1: rude, 11: warm and kind}}\n")
+    with pytest.raises(ConstitutionError, match=r"own\.yaml:6.*11"):
+        read_constitution(str(path))
+
+
 def test_anchors_survive_the_file_and_show_in_a_diff(tmp_path):
     path = tmp_path / "own.yaml"
     path.write_text(dump_constitution(constitution(ANCHORED)))

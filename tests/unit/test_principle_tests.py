@@ -7,8 +7,11 @@ from rlaif.engines.scripted import Faults
 from rlaif.feedback.ask import Session
 from rlaif.feedback.principle_tests import run_tests
 from rlaif.feedback.progress import Quiet
+from rlaif.numbers.superiority import superiority
 from rlaif.settings import JudgeSettings
 from rlaif.store import Store
+from rlaif.store.wanted import read_wanted
+from rlaif.templates import load_template
 from tests.roads import Road, constitution, follows_the_word, principle
 
 SETTINGS = JudgeSettings(model="judge")
@@ -18,11 +21,12 @@ def case(a, b, better):
     return PrincipleTest(conversation="How are you?", response_a=a, response_b=b, better=better)
 
 
-def run(road, own):
+def run(road, own, wanted=SETTINGS):
     road.asked = {}
+    template = load_template(wanted.mode_template)
     with Store(road.store) as store, Session(road._model("judge", road.judge_rules, road.judge_faults)) as session:
-        asked = {"template": road.templates.judge, "session": session, "store": store, "progress": Quiet()}
-        return run_tests(own, SETTINGS, wish=road.store.parent / "wish", **asked)
+        asked = {"template": template, "session": session, "store": store, "progress": Quiet()}
+        return run_tests(own, wanted, wish=road.store.parent / "wish", **asked)
 
 
 @pytest.fixture
@@ -80,3 +84,33 @@ def test_a_judge_that_only_sees_the_place_is_told_as_such(tmp_path):
 
 def test_a_constitution_without_tests_has_no_results(road):
     assert run(road, constitution()) == []
+
+
+def counts_the_word(request):
+    """A judge that scores: the lowest score without the principle's word, the highest with it."""
+    if len(request.choices) < 3:
+        return None
+    text = request.messages[0].content
+    word = text.split("«")[1].split("»")[0]
+    says = word in text.split("<response>\n")[1].split("\n</response>")[0].split()
+    return [0.9 if place == (len(request.choices) - 1 if says else 0) else 0.01 for place in range(5)]
+
+
+@pytest.mark.parametrize(("mode", "kinds"), [("reasoned", ("reasonings", "judgments")), ("score", ("scores",))])
+def test_tests_are_judged_in_the_mode_of_the_settings(tmp_path, mode, kinds):
+    """As sure as the judge is: no range, no floor. What they rest on is wanted, of every pass."""
+    road = Road(tmp_path / "store", judge_rules=(counts_the_word, follows_the_word))
+    wanted = JudgeSettings(model="judge", mode=mode, score_levels=5)
+    cases = (case("be kind", "be off", "A"), case("be kind", "be off", "B"), case("be on", "be off", "A"))
+    own = constitution(principle("kind", "kind", tests=cases))
+    found = run(road, own, wanted)
+    assert [one.is_passed for one in found] == [True, False, False]
+    low, high = ([one / 0.94 for one in said] for said in ([0.9] + [0.01] * 4, [0.01] * 4 + [0.9]))
+    sure = 0.9 if mode == "reasoned" else superiority(high, low)
+    assert [one.probability for one in found] == pytest.approx([sure, 1 - sure, 0.5])
+    store = Store(road.store)
+    for kind in kinds:
+        kept = {key.as_py() for batch in read_wanted([tmp_path / "wish"], kind) for key in batch}
+        assert len(kept) == len(store.read(kind)) > 0
+    run(road, own, wanted)
+    assert road.asked == {}

@@ -11,11 +11,13 @@ from rlaif.engines import opening
 from rlaif.engines.scripted import Faults, ScriptedEngine
 from rlaif.errors import BudgetReached, EngineCrashed
 from rlaif.feedback.budget import Budget
+from rlaif.feedback.explain import explain
 from rlaif.feedback.revision.draw import CRITIQUE_REQUEST, draw_principle, shown_text
 from rlaif.feedback.revision.figures import Preference
 from rlaif.pair_dataset import read_rows
 from rlaif.records import OUTCOMES
-from rlaif.settings import PolicySettings, SamplingSettings
+from rlaif.settings import JudgesSettings, PolicySettings, SamplingSettings
+from rlaif.store import Store
 from tests.faults.made_up import number as number_of
 from tests.revisions import Revisions, between, half_of, writes
 from tests.roads import constitution, principle, prompts
@@ -382,6 +384,28 @@ def test_the_plan_counts_what_a_run_asks(revisions):
     assert fresh.calls("judge") == revisions.asked()["judge"]
     assert revisions.plan().total_calls == 0
     assert fresh.as_json()["revision_calls"] == 16
+
+
+def test_revisions_come_before_several_judges(tmp_path):
+    """A cascade: the first judge sees every pair, `judge` what it leaves unsure; and the figures are those of both."""
+    judges = JudgesSettings(others=({"model": "small"},), ask="cascade", threshold=0.2)
+    run = Revisions(tmp_path, judges=judges)
+    plan = run.plan()
+    run.run(8)
+    books = {name: stage["planned"] for name, stage in run.summary["stages"].items()}
+    assert books["judge: small"] == len(run.roads.asked["small"]) == 8 * 2 * 3 * 2
+    asked_last = [one for one in run.roads.asked["judge"] if one.choices]
+    assert 0 < books["judge"] == len(asked_last) < books["judge: small"]
+    steps = {step.bill.model: step.is_estimated for step in plan.steps if step.stage == "judge"}
+    assert steps == {"small": True, "judge": True}
+    assert [one["name"] for one in run.summary["other_judges"]] == ["small"]
+    run.run(8)
+    assert run.requests == []
+    assert run.plan().total_calls == 0
+    with Store(tmp_path / "store") as store:
+        for row in read_rows(tmp_path / "run" / "labels.parquet"):
+            found = explain(tmp_path / "run", row, store)
+            assert found.probability_x == found.recorded
 
 
 def test_the_plan_of_an_edit_names_the_principle_and_the_round(tmp_path):

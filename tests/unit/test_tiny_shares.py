@@ -13,7 +13,7 @@ from rlaif.errors import ConstitutionError
 from rlaif.numbers.figures import Estimate
 from rlaif.tiny.meanings import Meaning
 from rlaif.tiny.wordings import AVOID, PREFER
-from rlaif.train.tiny.measure_judge import load
+from rlaif.train.tiny.loaded import load
 from rlaif.train.tiny.prompt_set import set_prompts
 from rlaif.train.tiny.sampling import sample
 from rlaif.train.tiny.shares import PrincipleShares, Shares, fresh_prompts, logprobs, measure_shares

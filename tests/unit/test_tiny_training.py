@@ -9,23 +9,31 @@ from tokenizers import Tokenizer  # noqa: E402
 from transformers import AutoTokenizer, LlamaForCausalLM  # noqa: E402
 
 from rlaif.bundled import resolve_model  # noqa: E402
+from rlaif.constitution import Principle  # noqa: E402
+from rlaif.feedback.mode_score import scale_text  # noqa: E402
 from rlaif.templates import load_template  # noqa: E402
+from rlaif.tiny.critiques import SAYS  # noqa: E402
 from rlaif.tiny.properties import NAMES  # noqa: E402
 from rlaif.tiny.wordings import PREFER, Wording  # noqa: E402
 from rlaif.tiny.world import seeded  # noqa: E402
 from rlaif.train.tiny.export import llama_config  # noqa: E402
 from rlaif.train.tiny.judge import JudgeRun  # noqa: E402
-from rlaif.train.tiny.judge_data import JudgeText, draw_comparison, make_batch  # noqa: E402
+from rlaif.train.tiny.judge_data import draw_comparison, make_batch  # noqa: E402
 from rlaif.train.tiny.judge_figures import (  # noqa: E402
     Verdicts,
     accuracy,
     calibration_error,
     same_after_swap,
 )
+from rlaif.train.tiny.judge_text import JudgeText  # noqa: E402
 from rlaif.train.tiny.model import Shape, TinyLlama  # noqa: E402
+from rlaif.train.tiny.modes import with_new_tokens  # noqa: E402
 from rlaif.train.tiny.packing import Context, pack  # noqa: E402
+from rlaif.train.tiny.score_data import draw_scale, draw_scoring, make_score_batch, plain_scale  # noqa: E402
+from rlaif.train.tiny.tokenizer import MODE_TAGS, TEN, VOCABULARY, fixed_sentences, mode_sentences  # noqa: E402
 
 FOLDER = resolve_model("tiny-judge")
+KINDS = {"judge": "verdict", "critique": "critique", "reason": "reasoned"}
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +71,7 @@ def test_packed_logits_equal_those_of_transformers(tokenizer):
             prefix_at += len(one.prefix)
 
 
-@pytest.mark.parametrize("kind", ["judge", "critique"])
+@pytest.mark.parametrize("kind", ["judge", "critique", "reason"])
 def test_a_prefix_and_a_tail_are_what_the_chat_template_makes_of_the_rendered_prompt(kind, tokenizer, text):
     rng = seeded("gluing", kind)
     for _ in range(40):
@@ -80,12 +88,78 @@ def test_a_prefix_and_a_tail_are_what_the_chat_template_makes_of_the_rendered_pr
             [{"role": "user", "content": content}], add_generation_prompt=True, return_dict=False
         )
         prefix = text.prefix(one.prompt.conversation, one.a.text, one.b.text)
-        tail = text.tail("verdict" if kind == "judge" else "critique", wording.text, wording.question)
+        tail = text.tail(KINDS[kind], wording.text, wording.question)
         assert prefix + tail == whole
 
 
-def test_both_choices_are_single_tokens(tokenizer):
-    assert all(len(tokenizer.encode(letter, add_special_tokens=False)) == 1 for letter in "AB")
+def test_a_scoring_prefix_and_tail_are_too(tokenizer, text):
+    rng = seeded("gluing", "score")
+    for _ in range(40):
+        one = draw_scoring(rng, num_wordings=1)
+        (wording,), (scale,) = one.wordings, one.scales
+        content = load_template("score").render(
+            conversation=one.prompt.conversation,
+            response=one.answer.text,
+            principle=wording.text,
+            scale=scale.text,
+            lowest="1",
+            highest=str(scale.highest),
+        )
+        whole = tokenizer.apply_chat_template(
+            [{"role": "user", "content": content}], add_generation_prompt=True, return_dict=False
+        )
+        prefix = text.score_prefix(one.prompt.conversation, one.answer.text)
+        assert prefix + text.score_tail(wording.text, scale.text, scale.highest) == whole
+
+
+def test_a_plain_scale_is_the_one_that_the_mode_writes():
+    unanchored = Principle(id="kind", text="Be kind.", question="Which is kinder?")
+    for highest in (2, 5, 10):
+        assert plain_scale(highest).text == scale_text(unanchored, highest)
+
+
+def test_an_anchored_scale_ends_in_what_follows_the_principle():
+    rng = seeded("anchors")
+    for direction in (PREFER, -PREFER):
+        wording = Wording("p", "q", "long", direction, "train")
+        scales = [draw_scale(wording, rng, 5) for _ in range(60)]
+        best = {scale.text.splitlines()[-1] for scale in scales if scale != plain_scale(5)}
+        assert best == {f"5: {said}" for said in SAYS["long"][direction != PREFER]}
+
+
+def test_choices_and_scores_are_single_tokens_and_words_in_sentences_are_not_lost(tokenizer):
+    choices = [*"AB", *map(str, range(1, 11))]
+    assert all(len(tokenizer.encode(choice, add_special_tokens=False)) == 1 for choice in choices)
+    assert len(tokenizer.encode("100", add_special_tokens=False)) == 3
+
+
+def test_the_judges_tokenizer_is_the_shared_one_with_tokens_behind_it(tokenizer):
+    """So the policy's weights, and the judge's of the first training, keep their meaning."""
+    shared = AutoTokenizer.from_pretrained(resolve_model("tiny-policy")).get_vocab()
+    own = tokenizer.get_vocab()
+    assert own.items() >= shared.items()
+    assert len(shared) == VOCABULARY
+    assert {token for token, place in own.items() if place >= VOCABULARY} == {*MODE_TAGS, *mode_sentences(), TEN}
+    assert set(fixed_sentences()) <= shared.keys()
+
+
+def test_tokens_that_were_never_read_begin_anew_and_all_others_stay(tokenizer):
+    """Training leaves rows it never reads in one direction; those of digits must come out of it to be told apart."""
+    backend = tokenizer.backend_tokenizer
+    torch.manual_seed(0)
+    rows = torch.randn(VOCABULARY, 64)
+    digits = [backend.token_to_id(str(digit)) for digit in range(1, 10)]
+    unread = [*digits, backend.token_to_id("0"), backend.token_to_id("%")]
+    rows[unread] = 2 * torch.randn(64) + 0.1 * torch.randn(len(unread), 64)
+    made = with_new_tokens({"embed_tokens.weight": rows, "norm.weight": torch.ones(64)}, backend, VOCABULARY + 16)
+    new = made["embed_tokens.weight"]
+    assert {i for i in range(VOCABULARY) if not torch.equal(new[i], rows[i])} == set(digits)
+    alike = torch.nn.functional.cosine_similarity(new[digits][:, None], new[digits][None], dim=-1)
+    assert (alike - torch.eye(9)).abs().max() < 0.6
+    old, own = (backend.token_to_id(tag) for tag in ("<response_a>", "<response>"))
+    assert torch.equal(new[own], rows[old])
+    assert new.shape == (VOCABULARY + 16, 64)
+    assert torch.equal(made["norm.weight"], torch.ones(64))
 
 
 @pytest.mark.parametrize("said", ["Hello, world.", "naïve café — 東京 🙂", "a\n\n  b\tc", "{{ principle }}"])
@@ -100,11 +174,40 @@ def test_labels_of_a_swapped_pair_are_swapped(text):
     torch.testing.assert_close(batch.prefers_a[:6], 1 - batch.prefers_a[6:])
     assert torch.equal(batch.has[:6], batch.has[6:].flip(1))
     for tail, wording in enumerate(one.wordings):
-        assert batch.principle_property[tail] == NAMES.index(wording.property)
-        assert bool(batch.principle_direction[tail]) == (wording.direction == PREFER)
-    tags = batch.packed.tokens[batch.closing_at].tolist()
+        assert batch.readings.principle_property[tail] == NAMES.index(wording.property)
+        assert bool(batch.readings.principle_direction[tail]) == (wording.direction == PREFER)
+    tags = batch.packed.tokens[batch.readings.closing_at].tolist()
     assert tags == [text.close_a, text.close_b] * 2
-    assert set(batch.packed.tokens[batch.sentence_at].tolist()) <= text.stops
+    assert set(batch.packed.tokens[batch.readings.sentence_at].tolist()) <= text.stops
+
+
+def test_reasons_are_labelled_word_by_word_and_their_verdict_apart(text):
+    rng = seeded("reasons")
+    one = draw_comparison(rng, num_wordings=4)
+    batch = make_batch([one, one.swapped()], text, "reasoned", rng)
+    tokens = batch.packed.tokens
+    assert set(tokens[batch.stated_at + 1].tolist()) <= set(text.named)
+    assert torch.equal(batch.stated_prefers_a, batch.prefers_a)
+    decided = batch.stated_prefers_a != 0.5
+    stated = torch.tensor([text.named[0]]) == tokens[batch.stated_at + 1]
+    assert torch.equal(stated[decided], batch.stated_prefers_a[decided] == 1)
+    assert not set(batch.written_at.tolist()) & set(batch.stated_at.tolist())
+    assert torch.equal(tokens[batch.written_at + 1], batch.written_next)
+    assert (batch.written_next == text.end).sum() == 8
+
+
+def test_scores_are_labelled_by_the_ends_of_their_scales(text):
+    rng = seeded("scores")
+    scorings = [draw_scoring(rng, num_wordings=5) for _ in range(6)]
+    batch = make_score_batch(scorings, text)
+    told = zip([(one, i) for one in scorings for i in range(5)], batch.score_next.tolist(), strict=True)
+    for (one, i), token in told:
+        wording = one.wordings[i]
+        does = (wording.property in one.answer.properties) == (wording.direction == PREFER)
+        assert token == text.score(one.scales[i].highest if does else 1)
+    assert set(batch.packed.tokens[batch.readings.closing_at].tolist()) == {text.close_one}
+    assert set(batch.packed.tokens[batch.score_at].tolist()) == {text.encode("<|assistant|>")[0]}
+    assert 0.2 < batch.follows.mean() < 0.8
 
 
 def test_a_step_names_its_batch(text):

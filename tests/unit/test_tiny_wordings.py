@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from rlaif.bundled import project_file
-from rlaif.tiny.critiques import Critique, read_critique, winner_of, write_critique
+from rlaif.tiny.critiques import Critique, read_critique, read_reasons, winner_of, write_critique, write_reasons
 from rlaif.tiny.phrases import PHRASES
 from rlaif.tiny.properties import NAMES
 from rlaif.tiny.wordings import (
@@ -132,6 +132,24 @@ def test_every_critique_reads_back_as_what_was_written():
     for name, a, b, direction in product(NAMES, (True, False), (True, False), (PREFER, AVOID)):
         said = Critique(name, a, b, winner_of(a, b, direction))
         assert read_critique(write_critique(said, rng)) == said
+
+
+def test_reasons_read_back_as_what_was_written_and_state_their_winner():
+    rng = seeded("reasons")
+    letters = set()
+    for name, a, b, direction in product(NAMES, (True, False), (True, False), (PREFER, AVOID)):
+        said = Critique(name, a, b, winner_of(a, b, direction))
+        read, letter = read_reasons(write_reasons(said, rng))
+        assert read == said
+        assert said.winner in (letter, "tie")
+        letters |= {letter} if said.winner == "tie" else set()
+    assert letters == {"A", "B"}
+
+
+@pytest.mark.parametrize("end", ["", "\n\nVerdict: C", "\nVerdict: A", "\n\nVerdict: A.", "\n\nVerdict: A\n\nOr B"])
+def test_what_does_not_end_in_its_verdict_is_no_reasons(end):
+    said = Critique("reason", True, False, "A")
+    assert read_reasons(write_critique(said, seeded("end")) + end) is None
 
 
 @pytest.mark.parametrize(

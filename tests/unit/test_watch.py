@@ -8,11 +8,13 @@ from rlaif.constitution import dump_constitution, load_constitution, source_file
 from rlaif.engines.scripted import Faults, ScriptedEngine, scripted_identity
 from rlaif.errors import ConstitutionError, EngineCrashed, IncompleteRun
 from rlaif.feedback.ask import Model, Session
-from rlaif.feedback.judge import judge_pairs
+from rlaif.feedback.hear_pairs import hear_pairs
+from rlaif.feedback.modes import mode_of
 from rlaif.feedback.progress import Quiet
 from rlaif.feedback.watch import draw, rounds, sample_pairs
 from rlaif.feedback.watch_bench import Subject
 from rlaif.feedback.watched_files import WatchedFiles
+from rlaif.settings import JudgeSettings
 from rlaif.store import Store
 from rlaif.templates import dump_template, load_template
 from tests.roads import constitution, follows_the_word, principle, prompts, settings
@@ -35,12 +37,21 @@ class Told(Quiet):
         self.notes.append(text)
 
 
+def scores_the_word(request):
+    """The judge's rule where it scores: high where the answer says the principle's word, else low."""
+    text = request.messages[0].content
+    word, answer = text.split("«")[1].split("»")[0], text.split("<response>\n")[1].split("\n</response>")[0]
+    place = len(request.choices) - 2 if word in answer.split() else 0
+    return [0.9 if own == place else 0.01 for own in range(len(request.choices))]
+
+
 class Desk:
     """A project whose constitution is edited while it is watched. `happened` says who opened, answered and closed."""
 
-    def __init__(self, folder, *, num_prompts=5, judge_faults=None, more_prompts=()):
+    def __init__(self, folder, *, num_prompts=5, judge_faults=None, more_prompts=(), mode="verdict"):
+        self.wanted = settings(judge=JudgeSettings(model="judge", mode=mode))
         self.file, self.template = folder / "constitution.yaml", folder / "judge.txt"
-        self.template.write_text(dump_template(load_template("judge")))
+        self.template.write_text(dump_template(load_template(self.wanted.judge.mode_template)))
         self.save(*PRINCIPLES)
         self.store = Store(folder / "store")
         self.prompts = (*prompts(num_prompts), *more_prompts)
@@ -50,7 +61,7 @@ class Desk:
 
     def start(self):
         return rounds(
-            settings(),
+            self.wanted,
             self.prompts,
             policies=[self.model("policy", ())],
             judge=self.model("judge", (self.follow,), self.judge_faults),
@@ -91,7 +102,7 @@ class Desk:
     def follow(self, request):
         """The judge's rule; what is planned for its n-th call happens first."""
         self.at_call.pop(len(self.calls["judge"]), lambda: None)()
-        return follows_the_word(request)
+        return scores_the_word(request) if len(request.choices) > 2 else follows_the_word(request)
 
     def save(self, *principles):
         self.file.write_text(dump_constitution(constitution(*principles)))
@@ -257,6 +268,39 @@ def test_a_save_between_reading_and_judging_is_not_missed(watched):
     assert (done.kind, under(calls)) == ("judged", {"honest"})
 
 
+@pytest.mark.parametrize(("mode", "calls_each"), [("reasoned", 4), ("score", None)])
+def test_every_mode_is_watched_and_an_edit_asks_about_its_principle_alone(tmp_path, mode, calls_each):
+    """Reasons and verdicts, both orders: four calls a pair; scores: one an answer."""
+    desk = Desk(tmp_path, mode=mode)
+    start, calls = desk.next()
+    pairs = desk.pairs()
+    each = calls_each * len(pairs) if calls_each else len({one.id for pair in pairs for one in (pair.x, pair.y)})
+    assert start.asked == len(calls) == 3 * each
+    assert not any("nothing to ask" in note for note in desk.progress.notes)
+    desk.save(principle("kind", "doubt", weight=4.0), *PRINCIPLES[1:])
+    done, calls = desk.next()
+    assert (done.asked, len(calls), under(calls)) == (each, each, {"doubt"})
+    assert {reason.split(" (")[0] for reason in done.reasons} == {"principle 'kind' changed: text"}
+    before, after = (
+        [leads(words, pair) for pair in pairs]
+        for words in (("kind", "example", "short"), ("doubt", "example", "short"))
+    )
+    assert done.difference.counts["flipped"] == sum(was * now < 0 for was, now in zip(before, after, strict=True)) > 0
+    desk.save(*PRINCIPLES)
+    done, calls = desk.next()
+    assert (done.asked, calls) == (0, [])
+    assert desk.progress.notes[-1] == "plan: nothing to ask, every verdict is in the store"
+
+
+def test_anchors_are_asked_about_where_answers_are_scored(tmp_path):
+    desk = Desk(tmp_path, mode="score")
+    desk.next()
+    desk.save(PRINCIPLES[0].model_copy(update={"anchors": {1: "cold", 10: "warm"}}), *PRINCIPLES[1:])
+    done, calls = desk.next()
+    assert under(calls) == {"kind"}
+    assert done.reasons == (f"principle 'kind' changed: anchors ({len(calls)} judge calls)",)
+
+
 def test_the_policy_is_gone_before_the_judge_comes_and_the_judge_stays(watched):
     for word in ("doubt", "honest"):
         watched.save(principle("kind", word, weight=4.0), *PRINCIPLES[1:])
@@ -278,15 +322,9 @@ def test_what_the_store_has_is_not_sampled_and_what_was_judged_while_watching_is
     assert calls == []
     assert watched.happened == ["judge opened"]
     with Session(watched.model("judge", ())) as session:  # as the next run asks, about all the same pairs
-        judge_pairs(
-            watched.pairs(),
-            load_constitution(watched.file),
-            settings().judge,
-            template=load_template("judge"),
-            session=session,
-            store=watched.store,
-            progress=Quiet(),
-        )
+        template, judge = load_template("judge"), session.model.identity
+        mode = mode_of(settings().judge, load_constitution(watched.file), template, judge)
+        hear_pairs(mode, watched.pairs(), session=session, store=watched.store, progress=Quiet())
         assert "judge asked" not in watched.happened
 
 

@@ -25,7 +25,7 @@ from rlaif.feedback.revision.rounds import (
 )
 from rlaif.feedback.road import Block, Blocks, Road
 from rlaif.records import LabelledPair, Prompt, Response, ResponsePair
-from rlaif.settings import RevisionSettings, Settings
+from rlaif.settings import RevisionSettings, ScheduleSettings, Settings
 from rlaif.templates import Template
 
 _DRAWS_KEPT = 1  # of each policy's answers to a prompt, the first is revised
@@ -81,10 +81,11 @@ class RevisionRoad:
 
 
 def revision_settings(settings: Settings) -> Settings:
-    """The settings of the road below: one answer of each policy, every pair with a label, no comparisons in words."""
+    """The settings of the road below: one answer of each policy, every pair judged and with a label, no comparisons in
+    words."""
     policies = tuple(policy.model_copy(update={"samples": _DRAWS_KEPT}) for policy in settings.policies)
     pairs = settings.pairs.model_copy(update={"rule": "all", "max_pairs_per_prompt": None, "critiques": "none"})
-    return settings.model_copy(update={"policies": policies, "pairs": pairs})
+    return settings.model_copy(update={"policies": policies, "pairs": pairs, "schedule": ScheduleSettings()})
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,13 +42,14 @@ def examples_card(summary: dict[str, Any], settings: Settings) -> str:
 
 
 def pairs_card(summary: dict[str, Any], settings: Settings) -> str:
+    judges = " + ".join(one.model for one in settings.judges_in_order())
     return "\n".join(
         [
             _HEAD.replace("- rlaif\n", "- rlaif\n- preference\n"),
             f"# Revisions against their originals: {settings.name}",
             "",
             f"{summary['pairs']} pairs of a revision and the first answer it goes back to, judged by"
-            f" {settings.judge.model} like any pair of answers: in {summary['pairs_with_revision_chosen']} of them the"
+            f" {judges} like any pair of answers: in {summary['pairs_with_revision_chosen']} of them the"
             " revision is the chosen one (`is_revision_chosen`).",
             *_origin(summary, settings),
             "",
@@ -69,7 +70,8 @@ def _kept(least: float) -> str:
 def _origin(summary: dict[str, Any], settings: Settings) -> list[str]:
     policies = ", ".join(policy.model for policy in settings.policies)
     writer = settings.revision.model or "the model that answered"
-    named = [settings.judge.model, settings.revision.model or "", *(policy.model for policy in settings.policies)]
+    judges = [one.model for one in settings.judges_in_order()]
+    named = [*judges, settings.revision.model or "", *(policy.model for policy in settings.policies)]
     tiny = sorted({name for name in named if name.startswith("tiny-")})
     lines = [
         f"First answers by {policies}; critiques and revisions by {writer}, {settings.revision.rounds} per answer,"

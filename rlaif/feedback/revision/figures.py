@@ -134,6 +134,7 @@ def summarise(figures: RevisionFigures, revising: RevisionRoad) -> dict[str, Any
         "rlaif": __version__,
         "constitution": {"name": constitution.name, "version": constitution.version},
         "judge": asdict(models.judge.identity),
+        **({"other_judges": [asdict(one.identity) for one in models.others]} if models.others else {}),
         "policies": [asdict(model.identity) for model in models.policies],
         "writers": [asdict(revising.writer_of(number).identity) for number in range(len(models.policies))],
         "answers": figures.answers,

@@ -7,10 +7,12 @@ estimated. Every revision is then taken to come and to differ: an estimate is th
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from rlaif.engines.counting import PromptCounter
 from rlaif.feedback.ask import Asking, Known, Lookup, Model, Value, look_up
 from rlaif.feedback.cost import Output, Prices, Rates
+from rlaif.feedback.hearing import Hearing
 from rlaif.feedback.plan_record import Missing, Plan, StageName, Step
 from rlaif.feedback.plan_tally import StageTally
 from rlaif.feedback.progress import Progress, Quiet
@@ -18,6 +20,7 @@ from rlaif.feedback.reasons import NEVER_RUN
 from rlaif.feedback.revision.block import RevisionBlock, RevisionRoad, sizing_road
 from rlaif.feedback.revision.rounds import Place, WritingStage
 from rlaif.feedback.road import Blocks
+from rlaif.feedback.still_open import PassedOn, StillOpen
 from rlaif.records import Prompt
 from rlaif.settings import JudgeSettings, PolicySettings
 
@@ -34,6 +37,7 @@ class PlanRevisionBlock(RevisionBlock):
         self._limits = limits
         self._made_up: set[str] = set()
         self._judge_lookups: dict[int, Lookup] = {}
+        self._open = StillOpen(lambda: self.hearing, self.judge_lookup, known, PassedOn())
 
     def values(self, asking: Asking) -> Mapping[str, Value]:
         """What is known, and stand-ins for what is not."""
@@ -70,10 +74,16 @@ class PlanRevisionBlock(RevisionBlock):
         return self._judge_lookups[number]
 
     def answers(self, number: int) -> Mapping[str, Value]:
-        """What is known of a pass of the judge's; what later passes rest on is stood in for where it is missing."""
-        lookup, mode = self.judge_lookup(number), self.road.mode
-        is_last = number == len(mode.stages) - 1
-        return lookup.values if is_last else {**lookup.values, **{key: mode.stand_in(key) for key in lookup.missing}}
+        """What is known of a judge's pass; what later passes rest on is stood in for where it is missing."""
+        lookup, sitting = self.judge_lookup(number), self.road.judges.sittings[number]
+        mode, missing = self.road.judges.members[sitting.judge].mode, lookup.missing
+        return (
+            lookup.values if sitting.is_last_part else {**lookup.values, **{key: mode.stand_in(key) for key in missing}}
+        )
+
+    @cached_property
+    def hearing(self) -> Hearing:
+        return Hearing(self.road.judges, self.pairing.pairs, self.answers, unknown=self._open)
 
     def missing_judgments(self, number: int) -> Iterator[Missing]:
         asked = self.judging(number)
@@ -82,6 +92,7 @@ class PlanRevisionBlock(RevisionBlock):
             waits = self.is_made_up(*(one.text for one in about.responses))
             why = "revisions that are not there yet" if waits else "revisions not judged yet"
             waits = waits or (before is not None and before not in self.judge_lookup(number - 1).values)
+            waits = waits or self._open.depends(number, about)
             yield Missing(key=key, prompt_id=about.prompt.id, why=why, is_estimated=waits)
 
 
@@ -152,7 +163,7 @@ class _Walk:
         self.tallies = self._tallies()
 
     def _tallies(self) -> dict[tuple[StageName, int, int], _Tally]:
-        """By stage, policy and round; those of the judge by stage and pass."""
+        """By stage, policy and round; those of the judges by stage, judge and pass."""
         road, own = self.revising.road, self.revising.settings
         tallies: dict[tuple[StageName, int, int], _Tally] = {}
         for policy, (settings, model) in enumerate(zip(road.settings.policies, road.models.policies, strict=True)):
@@ -161,10 +172,12 @@ class _Walk:
             for number in range(1, own.rounds + 1):
                 tallies["critique", policy, number] = self._tally("critique", writer, priced, own.critique_max_tokens)
                 tallies["revise", policy, number] = self._tally("revise", writer, priced, own.revision_max_tokens)
-        judge, last = road.settings.judge, len(road.mode.stages) - 1
-        for number, stage in enumerate(road.mode.stages):
-            limit = judge.reasoning_max_tokens
-            tallies[stage, 0, number] = self._tally(stage, road.models.judge, judge, limit, is_verdict=number == last)
+        for number, sitting in enumerate(road.judges.sittings):
+            model, judge = road.models.judges[sitting.judge], road.judges.members[sitting.judge].settings
+            limit, is_verdict = judge.reasoning_max_tokens, sitting.is_last_part
+            tallies[sitting.stage, sitting.judge, number] = self._tally(
+                sitting.stage, model, judge, limit, is_verdict=is_verdict
+            )
         return tallies
 
     def _tally(

@@ -9,6 +9,7 @@ from functools import partial
 
 from rlaif.feedback.ask import Answers, Session, ask_blocks
 from rlaif.feedback.budget import Budget
+from rlaif.feedback.generate import ask_judges
 from rlaif.feedback.progress import Progress
 from rlaif.feedback.revision.block import RevisionBlock, RevisionRoad, revision_blocks
 from rlaif.feedback.road import Blocks
@@ -47,7 +48,5 @@ def ask_revisions(
         with Session(revising.writer, budget) as session:
             for policy in range(len(policies)):
                 write(policy, session)
-    with Session(revising.road.models.judge, budget) as session:
-        for number in range(len(revising.road.mode.stages)):
-            ask((block.judging(number).asking for block in blocks), session=session)
+    ask_judges(revising.road, blocks, ask, budget)
     return blocks

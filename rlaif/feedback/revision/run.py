@@ -48,6 +48,7 @@ from rlaif.feedback.run import (
     models_of,
     read_inputs,
     write_mode_template,
+    write_other_templates,
 )
 from rlaif.pair_dataset import DatasetWriter, JsonlWriter, LabelWriter, TableWriter, write_text
 from rlaif.prompt_sets import PromptSet
@@ -184,11 +185,7 @@ def write_revisions(
                 for asking in block.askings():
                     want(asking.kind, [place for key in asking.requests for place in asking.places(key)])
         summary = summarise(figures, revising)
-        summary["prompts"] = {
-            "rows": prompts.num_rows,
-            "used": len(prompts.prompts),
-            "left_out": prompts.drop_counts,
-        }
+        summary["prompts"] = prompts.figures()
         files.finish(summary, settings)
         write_text(complete, json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
     return summary
@@ -206,6 +203,7 @@ def _write_inputs(folder: Path, revising: RevisionRoad, settings: Settings) -> N
     ):
         write_text(folder / "templates" / f"{name}.txt", dump_template(template))
     write_mode_template(folder / "templates" / "mode.txt", below.mode)
+    write_other_templates(folder / "templates", below.others)
 
 
 class _Files:

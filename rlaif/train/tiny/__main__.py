@@ -9,12 +9,13 @@ from rlaif.bundled import project_file
 from rlaif.errors import RlaifError
 from rlaif.train.tiny.judge import JudgeRun
 from rlaif.train.tiny.loop import say
-from rlaif.train.tiny.making import export, make_tokenizer_files, train_judge, train_policy
+from rlaif.train.tiny.making import export, make_tokenizer_files, train_judge, train_modes, train_policy
 from rlaif.train.tiny.measuring import as_text, measure
+from rlaif.train.tiny.modes import ModesRun
 from rlaif.train.tiny.policy import PolicyRun
 from rlaif.train.tiny.prompt_set import write_prompt_set
 
-JUDGE_STEPS, POLICY_STEPS = 4500, 1000
+JUDGE_STEPS, MODES_STEPS, POLICY_STEPS = 4500, 1250, 1000
 
 
 def arguments() -> argparse.Namespace:
@@ -26,10 +27,15 @@ def arguments() -> argparse.Namespace:
         added.add_argument("--work", type=Path, default=Path("outputs/tiny"), help="where checkpoints are kept")
         return added
 
-    command("tokenizer", "Make the tokenizer both models share.")
+    command("tokenizer", "Make the tokenizer both models share, and the judge's copy with its own tokens.")
     command("prompts", "Write prompts/sets/tiny-world.jsonl.")
-    for name, steps in (("policy", POLICY_STEPS), ("judge", JUDGE_STEPS)):
-        one = command(name, f"Train the {name}, from its last checkpoint if there is one.")
+    trained = {
+        "policy": ("Train the policy", POLICY_STEPS),
+        "judge": ("Train the judge to compare", JUDGE_STEPS),
+        "modes": ("Train the judge on, to reason and to score", MODES_STEPS),
+    }
+    for name, (text, steps) in trained.items():
+        one = command(name, f"{text}, from its last checkpoint if there is one.")
         one.add_argument("--steps", type=int, default=steps, help="optimizer steps in all")
     command("export", "Write the trained models into the package.")
     everything = command("all", "All of the above in order, then measure.")
@@ -51,6 +57,8 @@ def run(args: argparse.Namespace) -> None:
         train_policy(args.work, PolicyRun(steps=getattr(args, "steps", POLICY_STEPS)))
     if args.what in ("judge", "all"):
         train_judge(args.work, JudgeRun(steps=getattr(args, "steps", JUDGE_STEPS)))
+    if args.what in ("modes", "all"):
+        train_modes(args.work, ModesRun(steps=getattr(args, "steps", MODES_STEPS)))
     if args.what in ("export", "all"):
         export(args.work)
     if args.what in ("measure", "all"):

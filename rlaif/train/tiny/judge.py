@@ -9,6 +9,7 @@ through heads that are thrown away at the end:
     layer 4  whether A and B have that property, at the principle's closing tag
     layer 5  the verdict, there too
     4 and 5  in a critique that has just named a response: the property to speak of, whether the response has it
+    layer 5  in reasons, just before the verdict they state: that verdict
     output   the verdict, after the question; the critique; the answers as language
 
 A property that is trained in one direction only invites a short cut: read the property, forget the direction. So its
@@ -16,6 +17,8 @@ verdicts are not trained, only whether an answer has it, and late critiques. And
 words without sense, are read for their direction alone: so a direction is not bound to our properties' words.
 
 Pairs that differ in a few properties come first. Ties carry the target 0.5, so that probabilities mean something.
+
+This is the first of two parts: verdicts and critiques. `modes.py` goes on from here, with reasons and scores.
 """
 
 from dataclasses import dataclass
@@ -26,18 +29,13 @@ from torch import Tensor, nn
 
 from rlaif.tiny.properties import NAMES
 from rlaif.tiny.world import seeded
-from rlaif.train.tiny.judge_data import (
-    ONE_WAY,
-    SENTENCE_NAMES,
-    JudgeBatch,
-    JudgeText,
-    Kind,
-    make_batch,
-    training_comparisons,
-)
+from rlaif.train.tiny.judge_data import JudgeBatch, make_batch, training_comparisons
+from rlaif.train.tiny.judge_text import JudgeText, Kind
+from rlaif.train.tiny.labels import ONE_WAY, SENTENCE_NAMES, Readings
 from rlaif.train.tiny.model import Shape, TinyLlama, next_token_loss
+from rlaif.train.tiny.tokenizer import JUDGE_VOCABULARY
 
-JUDGE_SHAPE = Shape(vocabulary=2560, hidden=192, layers=6, heads=3, inner=512)
+JUDGE_SHAPE = Shape(vocabulary=JUDGE_VOCABULARY, hidden=192, layers=6, heads=3, inner=512)
 SENTENCE_LAYER, PROPERTY_LAYER, COMPARE_LAYER, VERDICT_LAYER = 2, 3, 4, 5
 KEEP = (SENTENCE_LAYER, PROPERTY_LAYER, COMPARE_LAYER, VERDICT_LAYER)
 
@@ -94,45 +92,72 @@ class Heads(nn.Module):
         self.compare = nn.Linear(hidden, 3)
 
 
-def _read(head: nn.Linear, hidden: Tensor, at: Tensor) -> Tensor:
+def read(head: nn.Linear, hidden: Tensor, at: Tensor) -> Tensor:
+    """A head's reading of the hidden states at these places."""
     rows = hidden[at].float()
     return F.linear(F.rms_norm(rows, rows.shape[-1:]), head.weight, head.bias)
+
+
+def reading_losses(heads: Heads, kept: dict[int, Tensor], labels: Readings) -> dict[str, Tensor]:
+    """What answers have and what principles ask, whatever template shows them."""
+    bce = F.binary_cross_entropy_with_logits
+    shown = read(heads.sentence, kept[SENTENCE_LAYER], labels.sentence_at)
+    so_far = read(heads.closing, kept[PROPERTY_LAYER], labels.sentence_at)[:, : len(SENTENCE_NAMES)]
+    closing = read(heads.closing, kept[PROPERTY_LAYER], labels.closing_at)
+    asked = read(heads.principle, kept[SENTENCE_LAYER], labels.principle_at)
+    direction = read(heads.principle, kept[PROPERTY_LAYER], labels.principle_at)[:, len(NAMES)]
+    return {
+        "sentence": 2.0 * bce(shown, labels.sentence_has),
+        "so_far": 1.0 * bce(so_far, labels.so_far_has),
+        "closing": 2.0 * bce(closing, labels.closing_has),
+        "property": 0.3 * F.cross_entropy(asked[:, : len(NAMES)], labels.principle_property),
+        "negations": 2.0 * bce(asked[:, len(NAMES) + 1 :], labels.negations, labels.direction_weight[:, None]),
+        "direction": 1.0 * bce(direction, labels.principle_direction, labels.direction_weight),
+    }
 
 
 def judge_losses(model: TinyLlama, heads: Heads, batch: JudgeBatch, text: JudgeText, kind: Kind) -> dict[str, Tensor]:
     """Every loss of a batch, already weighted, by name. Their sum is what is minimised."""
     hidden, kept = model(batch.packed, keep=KEEP)
-    bce, weight = F.binary_cross_entropy_with_logits, batch.verdict_weight
-    about_ours = (batch.principle_property >= 0).float()[:, None]
-    shown = _read(heads.sentence, kept[SENTENCE_LAYER], batch.sentence_at)
-    so_far = _read(heads.closing, kept[PROPERTY_LAYER], batch.sentence_at)[:, : len(SENTENCE_NAMES)]
-    asked = _read(heads.principle, kept[SENTENCE_LAYER], batch.principle_at)
-    direction = _read(heads.principle, kept[PROPERTY_LAYER], batch.principle_at)[:, len(NAMES)]
-    compare = _read(heads.compare, kept[COMPARE_LAYER], batch.principle_at)[:, :2]
-    early = _read(heads.compare, kept[VERDICT_LAYER], batch.principle_at)[:, 2]
-    losses = {
-        "sentence": 2.0 * bce(shown, batch.sentence_has),
-        "so_far": 1.0 * bce(so_far, batch.so_far_has),
-        "closing": 2.0 * bce(_read(heads.closing, kept[PROPERTY_LAYER], batch.closing_at), batch.closing_has),
-        "property": 0.3 * F.cross_entropy(asked[:, : len(NAMES)], batch.principle_property),
-        "negations": 2.0 * bce(asked[:, len(NAMES) + 1 :], batch.negations, batch.direction_weight[:, None]),
-        "direction": 1.0 * bce(direction, batch.principle_direction, batch.direction_weight),
+    labels, bce = batch.readings, F.binary_cross_entropy_with_logits
+    about_ours = (labels.principle_property >= 0).float()[:, None]
+    compare = read(heads.compare, kept[COMPARE_LAYER], labels.principle_at)[:, :2]
+    early = read(heads.compare, kept[VERDICT_LAYER], labels.principle_at)[:, 2]
+    losses = reading_losses(heads, kept, labels) | {
         "compare": 2.0 * bce(compare, batch.has, about_ours),
-        "early": 0.5 * bce(early, batch.prefers_a, weight),
+        "early": 0.5 * bce(early, batch.prefers_a, labels.verdict_weight),
     }
     if kind == "verdict":
-        log_shares = model.logits(hidden[batch.verdict_at]).log_softmax(-1)
-        share = batch.prefers_a
-        right = share * log_shares[:, text.choice_a] + (1 - share) * log_shares[:, text.choice_b]
-        losses["verdict"] = -(weight * right).mean()
-    else:
-        about = _read(heads.principle, kept[COMPARE_LAYER], batch.named_at)[:, : len(NAMES)]
-        speaks = _read(heads.compare, kept[VERDICT_LAYER], batch.named_at).view(-1, 2, 3)
-        speaks = torch.stack(
-            (speaks[:, 0, 0], speaks[:, 1, 1]), dim=1
-        ).flatten()  # A's reading after "A", B's after "B"
-        losses["about"] = 0.5 * F.cross_entropy(about, batch.named_property)
-        losses["speaks"] = 0.5 * bce(speaks, batch.named_has)
-        losses["critique"] = 1.0 * next_token_loss(model, hidden, batch.critique_at, batch.critique_next)
-        losses["language"] = 0.1 * next_token_loss(model, hidden, batch.language_at, batch.language_next)
+        choices, shares = (text.choice_a, text.choice_b), batch.prefers_a
+        losses["verdict"] = (
+            labels.verdict_weight * _choice_loss(model, hidden[batch.verdict_at], choices, shares)
+        ).mean()
+        return losses
+    losses |= _writing_losses(model, heads, batch, hidden, kept)
+    if kind == "reasoned":
+        stated = _choice_loss(model, hidden[batch.stated_at], text.named, batch.stated_prefers_a)
+        before = read(heads.compare, kept[VERDICT_LAYER], batch.stated_at)[:, 2]
+        losses["before"] = 0.5 * bce(before, batch.stated_prefers_a)
+        losses["stated"] = 1.0 * stated.mean()
     return losses
+
+
+def _choice_loss(model: TinyLlama, hidden: Tensor, choices: tuple[int, int], share: Tensor) -> Tensor:
+    """Cross-entropy, in nats, of two tokens against the share that the first should have."""
+    log_shares = model.logits(hidden).log_softmax(-1)
+    return -(share * log_shares[:, choices[0]] + (1 - share) * log_shares[:, choices[1]])
+
+
+def _writing_losses(
+    model: TinyLlama, heads: Heads, batch: JudgeBatch, hidden: Tensor, kept: dict[int, Tensor]
+) -> dict[str, Tensor]:
+    """What a critique or reasons are to say, and where they have just named a response, of what and how it is."""
+    about = read(heads.principle, kept[COMPARE_LAYER], batch.named_at)[:, : len(NAMES)]
+    speaks = read(heads.compare, kept[VERDICT_LAYER], batch.named_at).view(-1, 2, 3)
+    speaks = torch.stack((speaks[:, 0, 0], speaks[:, 1, 1]), dim=1).flatten()  # A's reading after "A", B's after "B"
+    return {
+        "about": 0.5 * F.cross_entropy(about, batch.named_property),
+        "speaks": 0.5 * F.binary_cross_entropy_with_logits(speaks, batch.named_has),
+        "written": 1.0 * next_token_loss(model, hidden, batch.written_at, batch.written_next),
+        "language": 0.1 * next_token_loss(model, hidden, batch.language_at, batch.language_next),
+    }

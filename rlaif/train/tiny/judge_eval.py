@@ -7,7 +7,7 @@ import torch
 
 from rlaif.tiny.wordings import Split
 from rlaif.tiny.world import seeded
-from rlaif.train.tiny.judge_data import Comparison, JudgeText, comparisons_for_measuring, make_batch
+from rlaif.train.tiny.judge_data import Comparison, comparisons_for_measuring, make_batch
 from rlaif.train.tiny.judge_figures import (
     Verdicts,
     accuracy,
@@ -16,7 +16,9 @@ from rlaif.train.tiny.judge_figures import (
     truth_of,
     verdict_calibration,
 )
+from rlaif.train.tiny.judge_text import JudgeText
 from rlaif.train.tiny.model import TinyLlama
+from rlaif.train.tiny.score_data import follows, make_score_batch, scorings_for_measuring
 
 SPLITS: tuple[Split, ...] = ("train", "frame", "phrase", "composition")
 
@@ -53,3 +55,21 @@ def log_line(model: TinyLlama, text: JudgeText, count: int = 100) -> str:
         f"accuracy {accuracy(verdicts):.3f} ({' '.join(by_split)}) one order {accuracy_one_order(verdicts):.3f} "
         f"same after swap {same_after_swap(verdicts):.3f} ECE {verdict_calibration(verdicts):.3f}\n  {' '.join(by_key)}"
     )
+
+
+def scores_line(model: TinyLlama, text: JudgeText, count: int = 150) -> str:
+    """How often a judge in training puts more on the right end of the scale than on the other, by split."""
+    scorings = scorings_for_measuring(0, count, splits=SPLITS, num_wordings=8)
+    ends, truth = [], []
+    with torch.no_grad():
+        for start in range(0, count, 25):
+            part = scorings[start : start + 25]
+            batch = make_score_batch(part, text)
+            shares = model.logits(model(batch.packed)[0][batch.score_at]).softmax(-1)
+            highest = torch.tensor([text.score(own.highest) for one in part for own in one.scales])
+            high = shares.gather(1, highest[:, None])[:, 0]
+            ends += (high / (high + shares[:, text.score(1)])).tolist()
+            truth += [follows(one.answer, wording) for one in part for wording in one.wordings]
+    right = (np.array(ends) > 0.5) == np.array(truth)
+    splits = np.array([wording.split for one in scorings for wording in one.wordings])
+    return "scores " + " ".join(f"{split} {right[splits == split].mean():.3f}" for split in SPLITS)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from rlaif.tiny.critiques import winner_of
+from rlaif.tiny.critiques import Critique, winner_of
 from rlaif.train.tiny.judge_data import Comparison
 
 Floats = NDArray[np.float64]
@@ -43,6 +43,13 @@ def truth_of(comparisons: Sequence[Comparison]) -> Floats:
             for w in one.wordings
         ]
     )
+
+
+def true_critique(one: Comparison) -> Critique:
+    """What is to be said of a comparison under its first principle."""
+    wording = one.wordings[0]
+    a_has, b_has = wording.property in one.a.properties, wording.property in one.b.properties
+    return Critique(wording.property, a_has, b_has, winner_of(a_has, b_has, wording.direction))
 
 
 def accuracy(v: Verdicts) -> float:

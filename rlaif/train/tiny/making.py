@@ -1,6 +1,7 @@
-"""The steps that make the tiny models, each from the files of the one before: tokenizer, two trainings, export."""
+"""The steps that make the tiny models, each from the files of the one before: tokenizers, three trainings, export."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -10,24 +11,43 @@ from rlaif.bundled import resolve_model
 from rlaif.errors import InputError
 from rlaif.train.tiny.export import export_model
 from rlaif.train.tiny.judge import JUDGE_SHAPE, Heads, JudgeRun, judge_losses
-from rlaif.train.tiny.judge_data import JudgeText
-from rlaif.train.tiny.judge_eval import log_line
+from rlaif.train.tiny.judge_eval import log_line, scores_line
+from rlaif.train.tiny.judge_text import JudgeText
 from rlaif.train.tiny.loop import Job, checkpoint_path, train
 from rlaif.train.tiny.model import Shape, TinyLlama
+from rlaif.train.tiny.modes import ModesRun, ScoringHeads, with_new_tokens
 from rlaif.train.tiny.policy import POLICY_SHAPE, PolicyRun, policy_losses
-from rlaif.train.tiny.tokenizer import write_tokenizer
+from rlaif.train.tiny.tokenizer import write_judge_tokenizer, write_tokenizer
 
-SHAPES: dict[str, tuple[Shape, float]] = {"judge": (JUDGE_SHAPE, 0.0), "policy": (POLICY_SHAPE, 1.0)}
+SHARED, OF_JUDGE = "tokenizer", "tokenizer-judge"
+
+
+@dataclass(frozen=True, slots=True)
+class Shipped:
+    """What of the work folder becomes a shipped model."""
+
+    checkpoint: str
+    tokenizer: str
+    shape: Shape
+    temperature: float
+
+
+SHIPPED = {
+    "tiny-judge": Shipped("judge-modes", OF_JUDGE, JUDGE_SHAPE, 0.0),
+    "tiny-policy": Shipped("policy", SHARED, POLICY_SHAPE, 1.0),
+}
 
 
 def make_tokenizer_files(work: Path) -> None:
-    """The tokenizer, unless it is there: weights are worth nothing beside another one."""
-    if not (work / "tokenizer" / "tokenizer.json").exists():
-        write_tokenizer(work / "tokenizer")
+    """The tokenizers, unless they are there: weights are worth nothing beside another one."""
+    if not (work / SHARED / "tokenizer.json").exists():
+        write_tokenizer(work / SHARED)
+    if not (work / OF_JUDGE / "tokenizer.json").exists():
+        write_judge_tokenizer(work / SHARED, work / OF_JUDGE)
 
 
-def load_tokenizer(work: Path) -> Tokenizer:
-    path = work / "tokenizer" / "tokenizer.json"
+def load_tokenizer(work: Path, name: str) -> Tokenizer:
+    path = work / name / "tokenizer.json"
     if not path.exists():
         raise InputError(
             "there is no tokenizer yet.", where=str(path), do="Run `python -m rlaif.train.tiny tokenizer`."
@@ -36,7 +56,7 @@ def load_tokenizer(work: Path) -> Tokenizer:
 
 
 def train_policy(work: Path, run: PolicyRun) -> None:
-    tokenizer = load_tokenizer(work)
+    tokenizer = load_tokenizer(work, SHARED)
     torch.manual_seed(run.seed)
     model = TinyLlama(POLICY_SHAPE)
     job = Job(
@@ -50,7 +70,7 @@ def train_policy(work: Path, run: PolicyRun) -> None:
 
 
 def train_judge(work: Path, run: JudgeRun) -> None:
-    text = JudgeText(load_tokenizer(work))
+    text = JudgeText(load_tokenizer(work, OF_JUDGE))
     torch.manual_seed(run.seed)
     model = TinyLlama(JUDGE_SHAPE)
     heads = Heads(JUDGE_SHAPE.hidden)
@@ -65,14 +85,42 @@ def train_judge(work: Path, run: JudgeRun) -> None:
     train(job, torch.nn.ModuleDict({"model": model, "heads": heads}))
 
 
+def train_modes(work: Path, run: ModesRun) -> None:
+    """The judge's second training, from the end of the first."""
+    path = checkpoint_path(work / "judge")
+    if not path.exists():
+        raise InputError(
+            "the judge has not been trained yet.", where=str(path), do="Run `python -m rlaif.train.tiny judge`."
+        )
+    tokenizer = load_tokenizer(work, OF_JUDGE)
+    text = JudgeText(tokenizer)
+    torch.manual_seed(run.seed)
+    model, heads = TinyLlama(JUDGE_SHAPE), Heads(JUDGE_SHAPE.hidden)
+    state = torch.load(path, weights_only=True)["model"]
+    model.load_state_dict(with_new_tokens(_part(state, "model"), tokenizer, JUDGE_SHAPE.vocabulary))
+    heads.load_state_dict(_part(state, "heads"))
+    scoring = ScoringHeads(JUDGE_SHAPE.hidden)
+    job = Job(
+        name="judge-modes",
+        folder=work / "judge-modes",
+        steps=run.steps,
+        losses=lambda step: run.losses(step, model, heads, scoring, text),
+        rate=run.rate,
+        evaluate=lambda: f"{log_line(model, text)}\n  {scores_line(model, text)}",
+    )
+    train(job, torch.nn.ModuleDict({"model": model, "heads": heads, "scoring": scoring}))
+
+
+def _part(state: dict[str, torch.Tensor], name: str) -> dict[str, torch.Tensor]:
+    return {key.removeprefix(f"{name}."): value for key, value in state.items() if key.startswith(f"{name}.")}
+
+
 def export(work: Path, target: Callable[[str], Path] = lambda name: Path(resolve_model(name))) -> None:
     """Write every model that has a checkpoint where the package ships it."""
-    for name, (shape, temperature) in SHAPES.items():
-        path = checkpoint_path(work / name)
+    for name, what in SHIPPED.items():
+        path = checkpoint_path(work / what.checkpoint)
         if not path.exists():
             continue
-        state = torch.load(path, weights_only=True)["model"]
-        model = TinyLlama(shape)
-        weights = {key.removeprefix("model."): value for key, value in state.items() if key.startswith("model.")}
-        model.load_state_dict(weights)
-        export_model(model, work / "tokenizer", target(f"tiny-{name}"), temperature=temperature)
+        model = TinyLlama(what.shape)
+        model.load_state_dict(_part(torch.load(path, weights_only=True)["model"], "model"))
+        export_model(model, work / what.tokenizer, target(name), temperature=what.temperature)

@@ -1,18 +1,17 @@
-"""The exported judge, measured through transformers as a user would run it: template, chat template, one token."""
+"""The exported judge, measured through transformers as a user would run it: template, chat template, one token.
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+The modes that reason and score are in `measure_modes.py`.
+"""
+
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 import yaml
-from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from rlaif.bundled import project_file, resolve_model
-from rlaif.templates import load_template
-from rlaif.tiny.critiques import Critique, read_critique, winner_of
+from rlaif.tiny.critiques import read_critique
 from rlaif.tiny.properties import NAMES
 from rlaif.tiny.wordings import AVOID, GENERIC_QUESTION, PREFER, Split, Wording
 from rlaif.train.tiny.judge_data import Comparison, comparisons_for_measuring
@@ -21,9 +20,12 @@ from rlaif.train.tiny.judge_figures import (
     accuracy,
     accuracy_one_order,
     same_after_swap,
+    true_critique,
     truth_of,
     verdict_calibration,
 )
+from rlaif.train.tiny.loaded import Loaded, load, rendered
+from rlaif.train.tiny.measure_modes import reasoned_figures, score_figures
 
 # What each principle of constitution/small.yaml is about, and its text turned round (the comment beside it there).
 SMALL: dict[str, tuple[str, int, str]] = {
@@ -34,63 +36,14 @@ SMALL: dict[str, tuple[str, int, str]] = {
     "no-preaching": ("moralises", AVOID, "A good answer moralises."),
     "brief": ("long", AVOID, "It is better to be long and detailed."),
 }
-BATCH = 64
-
-
-@dataclass(frozen=True, slots=True)
-class Loaded:
-    """A checkpoint and its tokenizer."""
-
-    model: Any
-    tokenizer: Any
-
-    def batches(self, prompts: Sequence[str]) -> Iterator[tuple[list[int], Any]]:
-        """The prompts as left-padded batches of like length, each with the places its rows came from."""
-        order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
-        for start in range(0, len(order), BATCH):
-            rows = order[start : start + BATCH]
-            chats = [[{"role": "user", "content": prompts[i]}] for i in rows]
-            texts = self.tokenizer.apply_chat_template(chats, tokenize=False, add_generation_prompt=True)
-            yield rows, self.tokenizer(texts, return_tensors="pt", padding=True, add_special_tokens=False)
-
-
-def load(name: str, dtype: torch.dtype = torch.bfloat16) -> Loaded:
-    """A bundled model as shipped (bfloat16), or another of its kind in a folder."""
-    folder = resolve_model(name)
-    tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="left")
-    model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype)
-    return Loaded(model.eval(), tokenizer)
-
-
-def rendered(template: str, one: Comparison, wording: Wording) -> str:
-    return load_template(template).render(
-        conversation=one.prompt.conversation,
-        response_a=one.a.text,
-        response_b=one.b.text,
-        principle=wording.text,
-        question=wording.question,
-    )
-
-
-@torch.no_grad()
-def choice_shares(judge: Loaded, prompts: Sequence[str]) -> tuple[np.ndarray[Any, Any], float]:
-    """P(A) over A and B for each prompt, and the mean probability of saying anything else."""
-    a, b = (judge.tokenizer.convert_tokens_to_ids(letter) for letter in "AB")
-    shares, uncovered = np.zeros(len(prompts)), np.zeros(len(prompts))
-    for rows, batch in judge.batches(prompts):
-        logits = judge.model(**batch, logits_to_keep=1).logits[:, -1].float()
-        both = logits.softmax(-1)[:, [a, b]].double().numpy()
-        shares[rows] = both[:, 0] / both.sum(1)
-        uncovered[rows] = 1 - both.sum(1)
-    return shares, float(uncovered.mean())
 
 
 def verdicts(judge: Loaded, comparisons: Sequence[Comparison]) -> Verdicts:
     """Both orders of every comparison × wording."""
     asked = [(one, wording) for one in comparisons for wording in one.wordings]
-    first, _ = choice_shares(judge, [rendered("judge", one, w) for one, w in asked])
-    second, _ = choice_shares(judge, [rendered("judge", one.swapped(), w) for one, w in asked])
-    return Verdicts(first, second, truth_of(comparisons))
+    first, _ = judge.shares([rendered("judge", one, w) for one, w in asked], "AB")
+    second, _ = judge.shares([rendered("judge", one.swapped(), w) for one, w in asked], "AB")
+    return Verdicts(first[:, 0], second[:, 0], truth_of(comparisons))
 
 
 def verdict_figures(v: Verdicts) -> dict[str, float | int]:
@@ -154,18 +107,12 @@ def turning_figures(judge: Loaded, count: int, seed: int) -> dict[str, Any]:
     return found
 
 
-@torch.no_grad()
 def critique_figures(judge: Loaded, count: int, seed: int) -> dict[str, Any]:
     """Greedy critiques: how many parse, are about the right property, and are true."""
     comparisons = comparisons_for_measuring(seed + 1, count, splits=("train", "frame", "phrase"), num_wordings=1)
-    asked = [(one, one.wordings[0]) for one in comparisons]
-    texts = [""] * len(asked)
-    for rows, batch in judge.batches([rendered("critique", one, w) for one, w in asked]):
-        made = judge.model.generate(**batch, max_new_tokens=60, do_sample=False)
-        for row, ids in zip(rows, made[:, batch["input_ids"].shape[1] :], strict=True):
-            texts[row] = judge.tokenizer.decode(ids, skip_special_tokens=True)
+    texts = judge.written([rendered("critique", one, one.wordings[0]) for one in comparisons], max_new_tokens=60)
     read = [read_critique(text) for text in texts]
-    truths = [_true_critique(one, w) for one, w in asked]
+    truths = [true_critique(one) for one in comparisons]
     about = [said is not None and said.property == truth.property for said, truth in zip(read, truths, strict=True)]
     facts = [
         said is not None and (said.property, said.a_has, said.b_has) == (truth.property, truth.a_has, truth.b_has)
@@ -180,27 +127,19 @@ def critique_figures(judge: Loaded, count: int, seed: int) -> dict[str, Any]:
     }
 
 
-def _true_critique(one: Comparison, wording: Wording) -> Critique:
-    a_has, b_has = wording.property in one.a.properties, wording.property in one.b.properties
-    return Critique(wording.property, a_has, b_has, winner_of(a_has, b_has, wording.direction))
-
-
-def measure_judge(count: int, seed: int) -> dict[str, Any]:
+def measure_judge(count: int, seed: int, name: str = "tiny-judge") -> dict[str, Any]:
     """Every figure of the judge, for `measured.json`."""
-    judge = load("tiny-judge")
-    _, uncovered = choice_shares(
-        judge,
-        [
-            rendered("judge", one, one.wordings[0])
-            for one in comparisons_for_measuring(seed, 100, splits=("phrase",), num_wordings=1)
-        ],
-    )
-    folder = Path(resolve_model("tiny-judge"))
+    judge = load(name)
+    some = comparisons_for_measuring(seed, 100, splits=("phrase",), num_wordings=1)
+    _, uncovered = judge.shares([rendered("judge", one, one.wordings[0]) for one in some], "AB")
+    folder = Path(resolve_model(name))
     return {
         "wordings": wording_figures(judge, count, seed),
         "held_out_sentences": wording_figures(judge, count // 2, seed + 2, held_out_sentences=True),
         "small_yaml_turned": turning_figures(judge, count, seed + 3),
         "critiques": critique_figures(judge, count, seed + 4),
+        "reasoned": reasoned_figures(judge, count, seed + 6),
+        "scores": score_figures(judge, count, seed + 7),
         "uncovered_mass": round(uncovered, 6),
         "weights_mb": round((folder / "model.safetensors").stat().st_size / 1e6, 2),
     }

@@ -13,7 +13,8 @@ from rlaif.tiny.wordings import write_wording
 from rlaif.tiny.world import Answer, Prompt, draw_prompt, seeded
 from rlaif.train.tiny.judge_data import Comparison
 from rlaif.train.tiny.judge_figures import accuracy
-from rlaif.train.tiny.measure_judge import load, verdicts
+from rlaif.train.tiny.loaded import load
+from rlaif.train.tiny.measure_judge import verdicts
 from rlaif.train.tiny.sampling import sample
 
 ANSWERS_EACH = 4

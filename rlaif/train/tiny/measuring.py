@@ -53,6 +53,7 @@ def as_text(found: dict[str, Any]) -> str:
         f"  critiques: parse {said['parse']:.3f}, right property {said['right_property']:.3f}, true about both answers "
         f"{said['true_about_both']:.3f}, wholly true {said['wholly_true']:.3f}  n {said['num']}"
     )
+    lines += _modes_as_text(judge, names)
     lines.append("tiny-policy, sampled at temperature 1 on held-out prompts")
     shares = "  ".join(f"{name} {share:.2f}" for name, share in policy["share_with_property"].items())
     on = policy["judge_accuracy_on_samples"]
@@ -64,3 +65,20 @@ def as_text(found: dict[str, Any]) -> str:
         f"  tiny-judge on these samples: accuracy {on['accuracy']:.3f}  n {on['num_decisive']}",
     ]
     return "\n".join(lines)
+
+
+def _modes_as_text(judge: dict[str, Any], names: dict[str, str]) -> list[str]:
+    lines = ["  reasons before the verdict: accuracy of the verdict behind them, orders averaged"]
+    for split, name in names.items():
+        part = judge["reasoned"][split]
+        lines.append(
+            f"    {name:54} accuracy {part['accuracy']:.3f}  same after swap {part['same_after_swap']:.3f}  parsed "
+            f"{part['parsed']:.3f}  true {part['reasons_true']:.3f}  n {part['num_decisive']} decisive"
+        )
+    lines.append("  scores of one answer: rank correlation of the mean score with the truth, and the pairs that follow")
+    for split, part in judge["scores"].items():
+        lines.append(
+            f"    {names.get(split, split):54} Spearman {part['spearman']:.3f}  right end {part['right_end']:.3f}  ECE "
+            f"{part['ece']:.3f}  n {part['num_scores']}; pairs {part['pair_accuracy']:.3f}  n {part['num_pairs']}"
+        )
+    return lines

@@ -11,7 +11,7 @@ import torch
 
 from rlaif.tiny.world import Prompt
 from rlaif.train.packing import Family, Ids, TokenSequence
-from rlaif.train.tiny.measure_judge import Loaded
+from rlaif.train.tiny.loaded import Loaded
 
 MAX_NEW_TOKENS = 120
 _PROMPTS_AT_ONCE = 64

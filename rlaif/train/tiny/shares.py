@@ -28,7 +28,7 @@ from rlaif.train.forward import LogprobModel, prepare_model
 from rlaif.train.packing import Family
 from rlaif.train.reference import reference_sums
 from rlaif.train.task import Layout
-from rlaif.train.tiny.measure_judge import Loaded, load
+from rlaif.train.tiny.loaded import Loaded, load
 from rlaif.train.tiny.measure_policy import share_of_the_world
 from rlaif.train.tiny.prompt_set import set_prompts
 from rlaif.train.tiny.sampling import Samples, sample

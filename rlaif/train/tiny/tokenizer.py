@@ -3,10 +3,13 @@
 The tags and fixed sentences of the judge's templates are single tokens that swallow the blank lines around them. That
 makes a judge prompt half as long as plain BPE would, and its pieces (prefix, principle, question) fall apart at exact
 token borders: packing can encode them one by one and glue the ids without changing the tokenisation.
+
+The judge reads two templates more, for the modes that reason and score. Their tags and sentences are tokens that its
+own copy of the tokenizer has behind the shared ones, whose ids stay what they are.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -23,22 +26,31 @@ BOS, END, PAD, SYSTEM, USER, ASSISTANT = "<|bos|>", "<|end|>", "<|pad|>", "<|sys
 TAGS = tuple(
     f"<{slash}{name}>" for name in ("conversation", "response_a", "response_b", "principle") for slash in ("", "/")
 )
+JUDGE_VOCABULARY = 2576  # the shared tokens, those of `write_judge_tokenizer`, and a few that stay unused
+MODE_TAGS = tuple(f"<{slash}{name}>" for name in ("response", "scale") for slash in ("", "/"))
+TEN = "10"  # the highest score; as a token of its own it is read at one place, as the other scores are
 CHAT_TEMPLATE = (
     "<|bos|>{% for message in messages %}<|{{ message['role'] }}|>\n{{ message['content'] }}<|end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|assistant|>\n{% endif %}"
 )
 
 
-def fixed_sentences() -> list[str]:
-    """The sentences that the judge's two templates always say, outside tags and variables."""
+def fixed_sentences(templates: Sequence[str] = ("judge", "critique")) -> list[str]:
+    """The sentences that these templates always say, outside tags; of one around a variable what stands before it."""
     found: dict[str, None] = {}
-    for name in ("judge", "critique"):
-        body = template_body(name)
-        for line in body.splitlines():
-            text = line.replace("{{ question }}", "").strip()
-            if text and not text.startswith(("<", "{{")):
-                found.update(dict.fromkeys(re.findall(r"[^.]+\.", text)))
-    return [sentence.strip() for sentence in found]
+    for name in templates:
+        for line in template_body(name).splitlines():
+            if line.startswith("<"):
+                continue
+            for piece in re.split(r"\{\{ \w+ \}\}", line):
+                said = [sentence.strip() for sentence in re.findall(r"[^.?]+[.?]?", piece)]
+                found.update(dict.fromkeys(one for one in said if len(one.split()) > 2))
+    return list(found)
+
+
+def mode_sentences() -> list[str]:
+    """Those of the templates that reason and score, as far as the shared tokenizer does not have them."""
+    return [one for one in fixed_sentences(("reason", "score")) if one not in fixed_sentences()]
 
 
 def template_body(name: str) -> str:
@@ -97,3 +109,13 @@ def write_tokenizer(folder: Path) -> None:
     """Make the tokenizer and write its files."""
     folder.mkdir(parents=True, exist_ok=True)
     make_tokenizer().save_pretrained(folder)
+
+
+def write_judge_tokenizer(shared: Path, folder: Path) -> None:
+    """The shared tokenizer with the judge's own tokens behind it. `10` is one only where it stands by itself."""
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(shared)
+    tokenizer.add_tokens([AddedToken(text, lstrip=True, rstrip=True, normalized=False) for text in MODE_TAGS])
+    tokenizer.add_tokens([AddedToken(text, lstrip=True, normalized=False) for text in mode_sentences()])
+    tokenizer.add_tokens([AddedToken(TEN, single_word=True, normalized=False)])
+    folder.mkdir(parents=True, exist_ok=True)
+    tokenizer.save_pretrained(folder)
