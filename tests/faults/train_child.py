@@ -155,7 +155,7 @@ def train(method, folder, deaths):
             held_out = type(task).__new__(type(task))
             held_out.__dict__.update(task.__dict__)
             loop.train(task, module, SETTINGS, folder=folder, evaluation=held_out)
-            torch.save({"weights": checkpoint.trained_weights(module)}, folder / "final.pt")
+            SAVE({"weights": checkpoint.trained_weights(module)}, folder / "final.pt")
             status = 0
         except Exception:
             traceback.print_exc()
