@@ -11,7 +11,7 @@ FIND_PYTHON = for python in $(PYTHON) python3.11 python3.12 python3.13 python3; 
 PYTEST = $(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
 
 # One target bench-NAME each.
-BENCHMARKS := alignment judge judge-bias labels prefix reward-hh run statistics store tournaments
+BENCHMARKS := alignment judge judge-bias labels prefix reward-hh run statistics store tournaments train
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-run quickstart test test-fast check fmt bench $(BENCHMARKS:%=bench-%) tiny-models docs clean
@@ -72,15 +72,19 @@ bench-labels: setup ## reading, counting and aligning a million labelled pairs
 bench-tournaments: setup ## how near fewer comparisons of n answers come to all of them, on simulated judges
 	$(BIN)/python -m benchmarks.tournaments
 
+bench-train: setup ## our trainers beside TRL's: time, memory, useful work (an hour or two; QUICK=1: minutes)
+	$(BIN)/python -m benchmarks.train $(if $(QUICK),--quick)
+
+bench-judge-bias: setup ## how often the judge card's intervals hold planted biases, over 500 simulated judges
+	$(BIN)/python -m benchmarks.judge_bias
+
 bench-alignment: setup ## what training on the quickstart's dataset does, and on it with each principle turned (half an hour)
 	$(BIN)/python -m benchmarks.alignment outputs/alignment
 
 HH ?= ../shared/data/hh-harmless-dev.jsonl.gz
+
 bench-reward-hh: setup ## a small reward model on people's labels, 5-fold, beside TRL's and lengths alone; HH=FILE
 	$(BIN)/python -m benchmarks.reward_hh $(HH)
-
-bench-judge-bias: setup ## how often the judge card's intervals hold planted biases, over 500 simulated judges
-	$(BIN)/python -m benchmarks.judge_bias
 
 tiny-models: setup ## train the bundled tiny models anew (hours on two cores)
 	$(BIN)/python -m rlaif.train.tiny all

@@ -1,6 +1,6 @@
 """How far a trained policy has moved: KL(policy ‖ reference) over whole answers, from answers it samples itself.
 
-    measured = sampled_kl(policy, reference, prompts, …)      Kl(mean, error, num_prompts, mean_length)
+    measured = sampled_kl(policy, reference, sequences, settings, …)      Kl(mean, error, num_prompts, mean_length)
 
 The estimate is the plain mean of log π(y|x) - log π_ref(y|x) for y drawn from π at temperature 1 without any filter:
 unbiased, and below 0 by chance alone. (Log-ratios on the dataset's own answers, which a training sees, are no KL: those
@@ -9,6 +9,7 @@ so that the figure is the KL of answers of at most that length.
 """
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,8 +18,9 @@ import torch
 from torch import nn
 
 from rlaif.identity import seed_from
-from rlaif.train.forward import sum_by_sequence
+from rlaif.train.forward import LogprobModel, inner_model, sum_by_sequence
 from rlaif.train.packing import Ids, TokenSequence, pad
+from rlaif.train.settings import DpoSettings
 
 BATCH = 16  # answers written at a time
 
@@ -39,6 +41,33 @@ class Kl:
             "kl_prompts": float(self.num_prompts),
             "sampled_length": self.mean_length,
         }
+
+
+@torch.no_grad()
+def sampled_kl(
+    policy: LogprobModel,
+    reference: LogprobModel | None,
+    sequences: Sequence[TokenSequence],
+    settings: DpoSettings,
+    *,
+    tokenizer: Any,
+    device: torch.device,
+) -> Kl:
+    """The KL on the prompts of `sequences`, as many as the settings say. Without a reference: to the policy without its
+    adapters."""
+    policy.eval()
+    model = inner_model(policy.model)
+    own = model.generation_config.eos_token_id
+    stop_ids = sorted({tokenizer.eos_token_id, *(own if isinstance(own, list) else [own])} - {None})
+    prompts = choose_prompts(sequences, settings.kl_prompts)
+    with torch.autocast(device.type, torch.bfloat16, enabled=settings.loop.precision == "bf16"):
+        answers = sample_answers(
+            model, prompts, stop_ids=stop_ids, max_new_tokens=settings.kl_new_tokens, seed=settings.loop.seed
+        )
+        moved = answer_logprobs(policy, answers, device)
+        with policy.model.disable_adapter() if reference is None else nullcontext():
+            before = answer_logprobs(reference or policy, answers, device)
+    return kl_of(moved, before, [one.num_scored for one in answers])
 
 
 @torch.no_grad()

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from accelerate import Accelerator
 from numpy.typing import NDArray
 from torch import nn
@@ -41,7 +40,7 @@ from rlaif.train.forward import LogprobModel, RewardModel
 from rlaif.train.grouping import group_by_prompt
 from rlaif.train.heads import Heads, check_principles
 from rlaif.train.holding_out import hold_out
-from rlaif.train.kl import answer_logprobs, choose_prompts, kl_of, sample_answers
+from rlaif.train.kl import sampled_kl
 from rlaif.train.kto import KtoTask, choose_partners, with_mismatched
 from rlaif.train.label_checks import check_answers, check_pairs
 from rlaif.train.loading import (
@@ -284,31 +283,19 @@ class _Run:
     def measure(self, rows: Sequence[TrainingRow]) -> Figures:
         """How far the policy has moved, where that is asked for."""
         s = self.settings
-        if not isinstance(s, DpoSettings) or not s.kl_prompts:
+        if not isinstance(s, DpoSettings) or not isinstance(self.module, LogprobModel) or not s.kl_prompts:
             return {}
         self.say(f"KL to the reference, from answers to {s.kl_prompts} prompts")
         self.accelerator.free_memory()  # the optimizer's state makes room for the reference
-        self.module.eval()
-        prompts = choose_prompts([row.family[0] for row in rows], s.kl_prompts)
-        device = self.accelerator.device
-        with torch.autocast(device.type, torch.bfloat16, enabled=s.loop.precision == "bf16"):
-            model = self.model.get_base_model() if hasattr(self.model, "get_base_model") else self.model
-            answers = sample_answers(
-                model, prompts, stop_ids=self.stop_ids(model), max_new_tokens=s.kl_new_tokens, seed=s.loop.seed
-            )
-            policy = answer_logprobs(self.module, answers, device)
-            if s.lora and not s.reference:
-                with self.model.disable_adapter():
-                    reference = answer_logprobs(self.module, answers, device)
-            else:
-                reference = answer_logprobs(self.reference_module(s), answers, device)
-        return kl_of(policy, reference, [one.num_scored for one in answers]).as_figures()
-
-    def stop_ids(self, model: Any) -> list[int]:
-        """Tokens that end an answer: the tokenizer's, and the model's own."""
-        own = model.generation_config.eos_token_id
-        found = {self.tokenizer.eos_token_id, *(own if isinstance(own, list) else [own])} - {None}
-        return sorted(found)
+        is_adapted = s.lora is not None and not s.reference
+        return sampled_kl(
+            self.module,
+            None if is_adapted else self.reference_module(s),
+            [row.family[0] for row in rows],
+            s,
+            tokenizer=self.tokenizer,
+            device=self.accelerator.device,
+        ).as_figures()
 
     def save(self, task: Task, card: DataCard, figures: Figures) -> None:
         s = self.settings

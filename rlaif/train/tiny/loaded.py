@@ -64,7 +64,7 @@ class Loaded:
 
 
 def load(name: str, dtype: torch.dtype = torch.bfloat16) -> Loaded:
-    """A bundled model as shipped (bfloat16), or the one in a folder."""
+    """A bundled model, as shipped (bfloat16), or the one in a folder."""
     folder = resolve_model(name)
     tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="left")
     model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype)
