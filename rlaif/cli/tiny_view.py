@@ -18,6 +18,7 @@ def shares_view(found: Shares, model: str, before: str) -> RenderableType:
     )
     quality = (("end by themselves", found.ended_by_themselves), ("sentences known", found.sentences_of_the_world))
     lines = [
+        "* risen: the whole interval is above 0",
         f"KL(after ‖ before): {_number(found.kl)} nats per answer",
         *(f"{name}: {old:.1%} before, {new:.1%} after" for name, (old, new) in quality),
         "words per answer: {:.1f} before, {:.1f} after".format(*found.mean_words),
@@ -32,11 +33,10 @@ def _table(found: Shares) -> Table:
         table.add_column(name, no_wrap=True)
     for name in ("before", "after", "change, 95 % interval"):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("")
     for one in found.principles:
         asks = one.asks.property if one.asks.direction == PREFER else f"not {one.asks.property}"
-        verdict = "risen" if one.has_risen else "not shown"
-        table.add_row(one.id, asks, _share(one.before), _share(one.after), _points(one.change), verdict)
+        mark = " *" if one.has_risen else "  "
+        table.add_row(one.id, asks, _share(one.before), _share(one.after), _points(one.change) + mark)
     return table
 
 

@@ -24,6 +24,7 @@ from rlaif.train.tiny.prompt_set import set_prompts
 from rlaif.train.tiny.sampling import sample
 
 pytestmark = pytest.mark.slow
+torch.set_num_threads(1)
 TURNED = ("text: A good answer is polite and kind.", "text: A good answer is not polite and kind.")
 LOG_ODDS_OF_A_PRINCIPLE = 0.766  # of one of six, decided as surely as a label lets it be: log(.99 / .01) / 6
 

@@ -18,6 +18,7 @@ import os
 import random
 import signal
 import sys
+import traceback
 from collections import Counter
 from pathlib import Path
 
@@ -154,8 +155,10 @@ def train(method, folder, deaths):
             held_out = type(task).__new__(type(task))
             held_out.__dict__.update(task.__dict__)
             loop.train(task, module, SETTINGS, folder=folder, evaluation=held_out)
-            torch.save({"weights": checkpoint.trained_weights(module)}, folder / "final.pt")
+            SAVE({"weights": checkpoint.trained_weights(module)}, folder / "final.pt")
             status = 0
+        except Exception:
+            traceback.print_exc()
         finally:
             os._exit(status)
     ended = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
