@@ -27,7 +27,7 @@ from rlaif.train.tiny.judge_figures import (  # noqa: E402
 )
 from rlaif.train.tiny.judge_text import JudgeText  # noqa: E402
 from rlaif.train.tiny.model import Shape, TinyLlama  # noqa: E402
-from rlaif.train.tiny.modes import with_new_tokens  # noqa: E402
+from rlaif.train.tiny.modes import mixed, with_new_tokens  # noqa: E402
 from rlaif.train.tiny.packing import Context, pack  # noqa: E402
 from rlaif.train.tiny.score_data import draw_scale, draw_scoring, make_score_batch, plain_scale  # noqa: E402
 from rlaif.train.tiny.tokenizer import MODE_TAGS, TEN, VOCABULARY, fixed_sentences, mode_sentences  # noqa: E402
@@ -160,6 +160,11 @@ def test_tokens_that_were_never_read_begin_anew_and_all_others_stay(tokenizer):
     assert torch.equal(new[own], rows[old])
     assert new.shape == (VOCABULARY + 16, 64)
     assert torch.equal(made["norm.weight"], torch.ones(64))
+
+
+def test_what_is_shipped_lies_between_both_trainings():
+    before, after = {"w": torch.tensor([0.0, 2.0])}, {"w": torch.tensor([1.0, 2.0])}
+    torch.testing.assert_close(mixed(before, after)["w"], torch.tensor([0.65, 2.0]))
 
 
 @pytest.mark.parametrize("said", ["Hello, world.", "naïve café — 東京 🙂", "a\n\n  b\tc", "{{ principle }}"])

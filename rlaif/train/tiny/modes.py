@@ -39,6 +39,7 @@ from rlaif.train.tiny.model import TinyLlama
 from rlaif.train.tiny.score_data import ScoreBatch, make_score_batch, plain_scale, training_scorings
 from rlaif.train.tiny.tokenizer import VOCABULARY
 
+SHARE_AFTER = 0.65
 _LIKE = {
     "<response>": "<response_a>",
     "</response>": "</response_a>",
@@ -147,6 +148,12 @@ def with_new_tokens(weights: dict[str, Tensor], tokenizer: Tokenizer, vocabulary
         assert place is not None
         new[place - VOCABULARY] = old[resembled]
     return weights | {"embed_tokens.weight": torch.cat((old, new))}
+
+
+def mixed(before: dict[str, Tensor], after: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The shipped weights: most of the second training, and some of the first, weight by weight. What is new stays,
+    and following compositions that were never trained, which the second training unlearns, comes back."""
+    return {name: SHARE_AFTER * after[name] + (1 - SHARE_AFTER) * before[name] for name in before}
 
 
 def _unread(rows: Tensor, tokenizer: Tokenizer) -> list[int]:
