@@ -11,7 +11,7 @@ FIND_PYTHON = for python in $(PYTHON) python3.11 python3.12 python3.13 python3; 
 PYTEST = $(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
 
 # One target bench-NAME each.
-BENCHMARKS := labels prefix run statistics store tournaments
+BENCHMARKS := alignment judge judge-bias labels prefix reward-hh run statistics store tournaments train
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-run quickstart test test-fast check fmt bench $(BENCHMARKS:%=bench-%) tiny-models docs clean
@@ -25,8 +25,11 @@ setup: ## make the environment with everything for running, training, testing
 setup-run:
 	@$(FIND_PYTHON); $$python tools/setup_env.py --venv $(VENV) run
 
-quickstart: setup-run ## from nothing to judged preference pairs, with the bundled tiny models on vLLM
+quickstart: setup-run ## from nothing to preference pairs, a reward model and a DPO policy, with the bundled tiny models
 	@$(BIN)/rlaif generate --config quickstart.yaml --examples 3
+	@$(BIN)/rlaif train reward --config quickstart-reward.yaml --anew
+	@$(BIN)/rlaif train dpo --config quickstart-dpo.yaml --anew
+	@$(BIN)/rlaif tiny shares outputs/models/quickstart-dpo
 	@echo; echo "The command lives in the environment just made: source $(VENV)/bin/activate"
 
 test: setup ## all tests that need no GPU, with real vLLM
@@ -48,6 +51,9 @@ fmt: setup ## format, and mend what the linter can mend
 
 bench: $(BENCHMARKS:%=bench-%) ## every benchmark, one after the other
 
+bench-judge: setup ## labels per second beside distilabel and alpaca_eval, and what we add to bare vLLM
+	$(BIN)/python -m benchmarks.judge
+
 bench-prefix: setup ## prompt tokens computed over those of the requests' prefix tree
 	$(BIN)/python -m benchmarks.prefix_tokens
 
@@ -65,6 +71,20 @@ bench-labels: setup ## reading, counting and aligning a million labelled pairs
 
 bench-tournaments: setup ## how near fewer comparisons of n answers come to all of them, on simulated judges
 	$(BIN)/python -m benchmarks.tournaments
+
+bench-train: setup ## our trainers beside TRL's: time, memory, useful work (an hour or two; QUICK=1: minutes)
+	$(BIN)/python -m benchmarks.train $(if $(QUICK),--quick)
+
+bench-judge-bias: setup ## how often the judge card's intervals hold planted biases, over 500 simulated judges
+	$(BIN)/python -m benchmarks.judge_bias
+
+bench-alignment: setup ## what training on the quickstart's dataset does, and on it with each principle turned (half an hour)
+	$(BIN)/python -m benchmarks.alignment outputs/alignment
+
+HH ?= ../shared/data/hh-harmless-dev.jsonl.gz
+
+bench-reward-hh: setup ## a small reward model on people's labels, 5-fold, beside TRL's and lengths alone; HH=FILE
+	$(BIN)/python -m benchmarks.reward_hh $(HH)
 
 tiny-models: setup ## train the bundled tiny models anew (hours on two cores)
 	$(BIN)/python -m rlaif.train.tiny all

@@ -10,10 +10,10 @@ import json
 import random
 
 from rlaif.bundled import project_file
-from rlaif.constitution import load_constitution
+from rlaif.constitution import Constitution, load_constitution
 from rlaif.engines.base import Request, Sampling
 from rlaif.identity import digest
-from rlaif.records import Message
+from rlaif.records import Message, Prompt, Response, ResponsePair
 from rlaif.templates import load_template
 from rlaif.tiny.world import draw_prompt, seeded, write_answer
 
@@ -44,6 +44,24 @@ def judging_requests(
     return made
 
 
+def judged_pairs(*, num_prompts: int, num_answers: int, words: tuple[int, int], seed: int) -> list[ResponsePair]:
+    """Every pair of `num_answers` answers to each of `num_prompts` shipped conversations, as a run has them."""
+    draw, sentences = random.Random(seed), _texts()[1]
+    made = []
+    for messages in draw.sample(_conversations(), num_prompts):
+        prompt = Prompt(messages=messages)
+        answers = [_response(prompt, _answer(draw, sentences, draw.randint(*words))) for _ in range(num_answers)]
+        for one, other in itertools.combinations(sorted(answers, key=lambda answer: answer.id), 2):
+            made.append(ResponsePair(prompt, one, other))
+    return made
+
+
+def first_principles(number: int) -> Constitution:
+    """The first principles of the default constitution."""
+    whole = load_constitution(project_file("constitution/default.yaml"))
+    return Constitution(name=f"first {number} of {whole.name}", principles=whole.enabled[:number])
+
+
 def tiny_world_requests(*, num_prompts: int, num_answers: int, seed: int = 0) -> list[Request]:
     """The quickstart's kind: every pair of answers of the tiny world, both orders, under `constitution/small.yaml`."""
     template = load_template("judge")
@@ -70,6 +88,18 @@ def _request(text: str, choices: tuple[str, ...]) -> Request:
     return Request(id=digest(text), messages=messages, sampling=Sampling(max_tokens=1), choices=choices)
 
 
+def _response(prompt: Prompt, text: str) -> Response:
+    return Response(
+        prompt_id=prompt.id,
+        text=text,
+        policy="written",
+        sample_index=0,
+        finish_reason="stop",
+        prompt_tokens=0,
+        output_tokens=0,
+    )
+
+
 def _answer(draw: random.Random, sentences: list[str], num_words: int) -> str:
     words: list[str] = []
     while len(words) < num_words:
@@ -80,10 +110,17 @@ def _answer(draw: random.Random, sentences: list[str], num_words: int) -> str:
 def _texts() -> tuple[list[str], list[str]]:
     """The conversations of the shipped sets as a judge reads them, and all their sentences."""
     conversations, sentences = [], []
+    for messages in _conversations():
+        conversations.append("\n\n".join(f"{one.role}: {one.content}" for one in messages))
+        sentences += [part.strip() + "." for one in messages for part in one.content.split(".") if part.strip()]
+    return conversations, sentences
+
+
+def _conversations() -> list[tuple[Message, ...]]:
+    found = []
     for name in _SETS:
         for line in project_file(f"prompts/sets/{name}.jsonl").read_text(encoding="utf-8").splitlines():
             row = json.loads(line)
             messages = row.get("messages") or [{"role": "user", "content": row["prompt"]}]
-            conversations.append("\n\n".join(f"{one['role']}: {one['content']}" for one in messages))
-            sentences += [part.strip() + "." for one in messages for part in one["content"].split(".") if part.strip()]
-    return conversations, sentences
+            found.append(tuple(Message(one["role"], one["content"]) for one in messages))
+    return found

@@ -21,7 +21,7 @@ from rlaif.records import LabelledPair, Message, Pair, PrincipleVerdict
 
 _ROWS_PER_FILE = 500_000
 _ROWS_PER_GROUP = 10_000
-_MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
+MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
 _PRINCIPLES = pa.list_(
     pa.struct(
         [
@@ -37,9 +37,9 @@ _PRINCIPLES = pa.list_(
 )
 PAIR_SCHEMA = pa.schema(
     [
-        ("prompt", _MESSAGES),
-        ("chosen", _MESSAGES),
-        ("rejected", _MESSAGES),
+        ("prompt", MESSAGES),
+        ("chosen", MESSAGES),
+        ("rejected", MESSAGES),
         ("probability", pa.float64()),
         ("margin", pa.float64()),
         ("is_tie", pa.bool_()),
@@ -64,12 +64,14 @@ LABEL_SCHEMA = pa.schema(
         ("prompt_id", pa.string()),
         ("x_id", pa.string()),
         ("y_id", pa.string()),
-        ("prompt", _MESSAGES),
+        ("prompt", MESSAGES),
         ("response_x", pa.string()),
         ("response_y", pa.string()),
         ("probability_x", pa.float64()),
         ("principles", _PRINCIPLES),
         ("tags", pa.list_(pa.string())),
+        ("policy_x", pa.string()),
+        ("policy_y", pa.string()),
     ]
 )
 
@@ -114,6 +116,8 @@ def label_row(label: LabelledPair) -> dict[str, Any]:
         "probability_x": label.probability,
         "principles": _principles(label.verdicts, label.shares),
         "tags": sorted(pair.prompt.tags),
+        "policy_x": pair.x.policy,
+        "policy_y": pair.y.policy,
     }
 
 
@@ -159,20 +163,24 @@ class ParquetRows:
 class DatasetWriter:
     """`folder` anew: Parquet files that `datasets.load_dataset(folder)` reads, and the card as README.md."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder, self._fresh = folder, _beside(folder)
+    def __init__(self, folder: Path, schema: pa.Schema = PAIR_SCHEMA) -> None:
+        self._folder, self._fresh, self._schema = folder, _beside(folder), schema
         self._fresh.mkdir()
         self._files = [self._next_file(0)]
 
     def _next_file(self, number: int) -> ParquetRows:
-        return ParquetRows(self._fresh / f"train-{number:05d}.parquet", PAIR_SCHEMA)
+        return ParquetRows(self._fresh / f"train-{number:05d}.parquet", self._schema)
 
     def add(self, pairs: Iterable[Pair]) -> None:
-        for pair in pairs:
+        self.add_rows(map(pair_row, pairs))
+
+    def add_rows(self, rows: Iterable[dict[str, Any]]) -> None:
+        """Rows of the writer's schema, whatever they are about."""
+        for row in rows:
             if self._files[-1].num_rows == _ROWS_PER_FILE:
                 self._files[-1].close()
                 self._files.append(self._next_file(len(self._files)))
-            self._files[-1].add(pair_row(pair))
+            self._files[-1].add(row)
 
     def finish(self, card: str) -> None:
         self._files[-1].close()
@@ -191,28 +199,41 @@ class JsonlWriter:
         self._lines = jsonlines.Writer(self._stream, dumps=canonical_json)
 
     def add(self, pairs: Iterable[Pair]) -> None:
-        for pair in pairs:
-            self._lines.write(pair_row(pair))
+        self.add_rows(map(pair_row, pairs))
+
+    def add_rows(self, rows: Iterable[dict[str, Any]]) -> None:
+        for row in rows:
+            self._lines.write(row)
 
     def finish(self) -> None:
         self._stream.close()
         _move(self._fresh, self._path)
 
 
-class LabelWriter:
-    """Every judged pair with its label, in one Parquet file."""
+class TableWriter:
+    """Rows of a schema in one Parquet file."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
         self._path = path
-        self._rows = ParquetRows(_beside(path), LABEL_SCHEMA)
+        self._rows = ParquetRows(_beside(path), schema)
 
-    def add(self, labels: Iterable[LabelledPair]) -> None:
-        for label in labels:
-            self._rows.add(label_row(label))
+    def add_rows(self, rows: Iterable[dict[str, Any]]) -> None:
+        for row in rows:
+            self._rows.add(row)
 
     def finish(self) -> None:
         self._rows.close()
         _move(self._rows.path, self._path)
+
+
+class LabelWriter(TableWriter):
+    """Every judged pair with its label, in one Parquet file."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, LABEL_SCHEMA)
+
+    def add(self, labels: Iterable[LabelledPair]) -> None:
+        self.add_rows(map(label_row, labels))
 
 
 def write_text(path: Path, text: str) -> None:

@@ -9,12 +9,14 @@ import math
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PlainValidator, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError, field_validator, model_validator
 
 EngineKind = Literal["vllm", "http", "transformers", "scripted"]
+JudgeMode = Literal["verdict", "reasoned", "score"]
 PositiveInt = Annotated[int, Field(ge=1)]
 Price = Annotated[float, Field(ge=0.0)]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
+WhatToDo = Literal["off", "report", "remove"]
 
 
 def _json_scalar(value: Any) -> bool | int | float | str:
@@ -136,7 +138,7 @@ class JudgeSettings(Strict):
 
     model: str = Field(description="A folder, a hub name, or the bundled tiny-judge.")
     template: str = Field("judge", description="Template of the comparison: a name in prompts/templates or a file.")
-    mode: Literal["verdict", "reasoned", "score"] = Field(
+    mode: JudgeMode = Field(
         "verdict",
         description="verdict: the better of two answers, at once; reasoned: after reasons in words; score: each answer "
         "alone, on a scale.",
@@ -184,7 +186,98 @@ class JudgeSettings(Strict):
     @property
     def mode_template(self) -> str:
         """The template through which the judge reads in this mode."""
-        return {"verdict": self.template, "reasoned": self.reason_template, "score": self.score_template}[self.mode]
+        return str(getattr(self, _TEMPLATE_OF[self.mode]))
+
+
+_TEMPLATE_OF: dict[JudgeMode, str] = {
+    "verdict": "template",
+    "reasoned": "reason_template",
+    "score": "score_template",
+}
+
+
+class OtherJudge(Strict):
+    """A judge beside `judge`, asked about the same pairs under the same principles, and in all else as `judge` is."""
+
+    model: str = Field(description="A folder, a hub name, or the bundled tiny-judge.")
+    mode: JudgeMode | None = Field(None, description="Usual: null, that of `judge`.")
+    template: str | None = Field(None, description="Template of its mode. Usual: null, that of `judge`.")
+    min_covered: Share | None = Field(None, description="Usual: null, that of `judge`.")
+    engine: EngineSettings | None = Field(None, description="Instead of the run's engine, for this judge.")
+    price_per_million_prompt_tokens: Price | None = Field(
+        None, description="What a plan counts for reading, in your currency. Usual: null, no price."
+    )
+    price_per_million_output_tokens: Price | None = Field(
+        None, description="What a plan counts for writing, in your currency. Usual: null, no price."
+    )
+
+    def beside(self, judge: JudgeSettings) -> JudgeSettings:
+        """All of this judge's settings, where `judge` gives what is not set here. ValueError where they conflict."""
+        own = {name: value for name, value in dict(self).items() if name != "template"}
+        for name in ("mode", "min_covered"):
+            own[name] = getattr(judge, name) if own[name] is None else own[name]
+        if self.template is not None:
+            own[_TEMPLATE_OF[own["mode"]]] = self.template
+        try:
+            return JudgeSettings(**(dict(judge) | own))
+        except ValidationError as error:
+            raise ValueError(f"judge {self.model!r}: {error.errors()[0]['msg']}") from error
+
+
+class JudgesSettings(Strict):
+    """Several judges. How their verdicts become one is decided on what is stored, and asks nobody anything."""
+
+    others: tuple[OtherJudge, ...] = Field(
+        (),
+        description="Judges beside `judge`, each with a `model` and, if wanted, mode, template, min_covered, engine "
+        "and prices of its own. They are asked in this order, and `judge` is the last. Usual: [], `judge` alone.",
+    )
+    ask: Literal["panel", "cascade"] = Field(
+        "panel",
+        description="panel: every judge judges everything; cascade: each judges only what the one before it left "
+        "unsure.",
+    )
+    threshold: float = Field(
+        0.2,
+        ge=0.0,
+        le=0.5,
+        description="cascade: unsure is |p - 0.5| up to this, and two orders that name different answers, and no "
+        "verdict. Usual: 0.1 to 0.4; 0.5 asks every judge everything.",
+    )
+    pool: Literal["mean", "majority", "last"] = Field(
+        "mean",
+        description="One verdict of those that were asked: mean: of their log-odds; majority: the side that more of "
+        "them are on; last: that of the last one asked.",
+    )
+    weights: tuple[Annotated[float, Field(gt=0.0)], ...] = Field(
+        (),
+        description="mean, majority: each judge's say, in the order they are asked. Usual: [], all alike.",
+    )
+
+    @model_validator(mode="after")
+    def _settings_of_judges_agree(self) -> "JudgesSettings":
+        count = len(self.others) + 1
+        if self.weights and len(self.weights) != count:
+            raise ValueError(f"{len(self.weights)} weights for {count} judges: the others in their order, then `judge`")
+        if self.pool == "last" and self.ask == "panel" and self.others:
+            raise ValueError(
+                "in a panel all are asked, so pool 'last' is `judge` alone: drop the others, or ask: cascade"
+            )
+        return self
+
+
+class ScheduleSettings(Strict):
+    """Which of a prompt's answers are compared with which: what comparing n answers costs."""
+
+    kind: Literal["all", "ring", "random", "swiss"] = Field(
+        "all",
+        description="all: n (n - 1) / 2 pairs; ring: n; random: each answer against `opponents` others; swiss: rounds "
+        "of answers of like strength, `comparisons` in all.",
+    )
+    opponents: PositiveInt = Field(4, description="random: opponents of each answer. Usual: 2 to 6.")
+    comparisons: PositiveInt | None = Field(
+        None, description="swiss: pairs per prompt. Usual: null, half of all, rounded up."
+    )
 
 
 class LabelSettings(Strict):
@@ -235,19 +328,82 @@ class PairSettings(Strict):
     critiques: Literal["dataset", "none"] = Field("dataset", description="Write a critique for every pair that enters.")
 
 
+class CleaningSettings(Strict):
+    """What says the same twice or stands in a benchmark, found before a judge is asked. Finding asks no model."""
+
+    near_duplicate_prompts: WhatToDo = Field(
+        "report", description="Prompts that say nearly the same as an earlier one. Usual: report; off for millions."
+    )
+    near_duplicate_answers: WhatToDo = Field(
+        "report",
+        description="Answers that say nearly the same as an earlier one to their prompt: those removed are not judged.",
+    )
+    likeness: float = Field(
+        0.8,
+        gt=0.0,
+        le=1.0,
+        description="Near-duplicates share at least this much of their runs of three words. Usual: 0.7 to 0.9.",
+    )
+    benchmarks: tuple[str, ...] = Field(
+        (), description="Files whose texts no prompt may hold, e.g. [gsm8k.jsonl]: .jsonl, .parquet, .csv, .txt."
+    )
+    contaminated_prompts: Literal["report", "remove"] = Field(
+        "report", description="Prompts that share a run of words with a benchmark's text."
+    )
+    run_words: PositiveInt = Field(13, description="Length of such a run in words. Usual: 8 to 13.")
+
+    @property
+    def removed_likeness(self) -> float | None:
+        """From which likeness on answers are left out; None where all stay."""
+        return self.likeness if self.near_duplicate_answers == "remove" else None
+
+
+class RevisionSettings(Strict):
+    """How `rlaif revise` improves each policy's first answer: a critique under a drawn principle, then a new answer."""
+
+    rounds: PositiveInt = Field(1, description="Critiques and revisions of an answer, one after the other. Usual: 1-4.")
+    model: str | None = Field(None, description="Who criticises and rewrites. Usual: null, the policy that answered.")
+    engine: EngineSettings | None = Field(None, description="Instead of the run's engine, for that model.")
+    principles: Literal["all", "with_requests"] = Field(
+        "all",
+        description="Which principles are drawn: all, where one without requests of its own gets plain ones made from "
+        "its text; or only those that carry critique_request and revision_request.",
+    )
+    temperature: float = Field(0.0, ge=0.0, le=5.0, description="Of critiques and revisions; 0 is greedy. Usual: 0-1.")
+    critique_template: str = Field("critique_answer", description="Template of the critique of one answer.")
+    critique_max_tokens: PositiveInt = Field(256, description="Longest critique in tokens. Usual: 100 to 400.")
+    revision_template: str = Field("revise", description="Template of the revision.")
+    revision_max_tokens: PositiveInt = Field(512, description="Longest revision in tokens. Usual: as answers.")
+    min_probability: Share = Field(
+        0.0,
+        description="Least P(better than the original), by the judge, of a revision to fine-tune on. Usual: 0, all of "
+        "them as in Constitutional AI; 0.5, none that the judge finds worse.",
+    )
+
+    @model_validator(mode="after")
+    def _an_engine_belongs_to_a_model(self) -> "RevisionSettings":
+        if self.engine is not None and self.model is None:
+            raise ValueError("revision.engine is for revision.model, which is not set: a policy has its own engine")
+        return self
+
+
 class Settings(Strict):
-    """One run of `rlaif generate`."""
+    """One run of `rlaif generate` or `rlaif revise`."""
 
     name: str = Field(
         "default", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="The run's folder under outputs/runs."
     )
     constitution: str = Field(description="The constitution to judge by.")
     prompts: tuple[PromptSource, ...] = Field(min_length=1, description="Prompt sets, in order.")
+    cleaning: CleaningSettings = Field(default_factory=lambda: CleaningSettings())
     policies: tuple[PolicySettings, ...] = Field(min_length=1, description="Who answers.")
     judge: JudgeSettings = Field(description="Who compares.")
+    judges: JudgesSettings = Field(default_factory=lambda: JudgesSettings())
+    schedule: ScheduleSettings = Field(default_factory=lambda: ScheduleSettings())
     engine: EngineSettings = Field(default_factory=lambda: EngineSettings(), description="What runs the models.")
     label: LabelSettings = Field(default_factory=lambda: LabelSettings())
     pairs: PairSettings = Field(default_factory=lambda: PairSettings())
+    revision: RevisionSettings = Field(default_factory=lambda: RevisionSettings())
     output: str = Field("outputs", description="Folder of the store and the runs.")
     store: str | None = Field(
         None,
@@ -258,6 +414,27 @@ class Settings(Strict):
         0.05,
         description="End with an error when a larger share of judgments has no verdict. Usual: 0.01 to 0.1.",
     )
+
+    @model_validator(mode="after")
+    def _judges_and_schedule_agree(self) -> "Settings":
+        modes = {judge.mode for judge in self.judges_in_order()}
+        kind = self.schedule.kind
+        if kind != "all" and "score" in modes:
+            raise ValueError(f"schedule.kind {kind!r} spares comparisons, and mode 'score' makes none")
+        if self.judges.ask == "cascade" and "score" in [judge.mode for judge in self.judges_in_order()[1:]]:
+            raise ValueError(
+                "a cascade passes pairs on, and mode 'score' judges single answers: it can only come first"
+            )
+        if kind != "all" and self.pairs.rule != "all" and self.pairs.rank_by == "mean_log_odds":
+            raise ValueError(
+                f"under schedule.kind {kind!r} answers meet different opponents, which rank_by 'mean_log_odds' holds "
+                "against them: set pairs.rank_by to bradley_terry"
+            )
+        return self
+
+    def judges_in_order(self) -> tuple[JudgeSettings, ...]:
+        """All judges in the order they are asked, `judge` last."""
+        return (*(other.beside(self.judge) for other in self.judges.others), self.judge)
 
     def store_place(self, base: Path) -> Path | str:
         """Where the results lie: a URL as it is written, or a folder. `base` is the folder of the settings file."""

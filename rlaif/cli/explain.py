@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rlaif.cli.project import StoreOption, store_of_run
-from rlaif.cli.show import find_label, find_run
+from rlaif.cli.show import REVISIONS, RUN, find_label, find_run
 
 if TYPE_CHECKING:  # loaded inside the command, so that `rlaif --help` stays fast
     from rich.console import RenderableType
@@ -33,7 +33,7 @@ def explain(
     from rlaif.feedback.explain import explain as explained
     from rlaif.store import Store
 
-    folder = find_run(run, output)
+    folder = find_run(run, output, (RUN, REVISIONS))
     with Store(store or store_of_run(folder)) as opened:
         found = explained(folder, find_label(folder, pair), opened).as_json()
         for damage in opened.damage:
@@ -61,7 +61,10 @@ def explanation_view(found: dict[str, Any], all_prompts: bool) -> "RenderableTyp
                 parts += [Text("what the judge saw:", style="dim"), safe(order["prompt"])]
             if order["reasons"]:
                 parts += [Text("what the judge wrote before its verdict:", style="dim"), safe(order["reasons"])]
-            parts.append(Text("  " + order_line(order)))
+            said_by = f"{order['judge']}, " if step["judges"] else ""
+            parts.append(Text("  " + said_by + order_line(order)))
+        if step["judges"]:
+            parts.append(Text("  " + pool_line(step, found["pool"])))
         parts.append(Text("  " + step_line(step, found["floor"], found["total_weight"])))
     return Group(*parts, Text(""), *(Text(line) for line in label_lines(found)))
 
@@ -79,12 +82,23 @@ def order_line(order: dict[str, Any]) -> str:
     return f"{begin}{odds} → P(A) = {order['probability_a']:.4f} → P(x) = {order['probability_x']:.4f}"
 
 
+def pool_line(step: dict[str, Any], pool: str) -> str:
+    """What each of several judges said, and how that became one verdict."""
+    told = [
+        f"{one['judge']} "
+        + ("nothing" if one["probability"] is None else f"P(x) = {one['probability']:.4f} × weight {one['weight']:g}")
+        for one in step["judges"]
+    ]
+    how = {"mean": "mean of log-odds", "majority": "majority", "last": "the last that was asked"}[pool]
+    return f"{'; '.join(told)} → {how if len(told) > 1 else 'nobody else was asked'}"
+
+
 def step_line(step: dict[str, Any], floor: float, total_weight: float) -> str:
     """One principle's way into the label."""
     is_check = not step["orders"]
     if step["probability"] is None:
         return f"no verdict {'of its check' if is_check else 'in both orders'}: it has no say"
-    how = "its check computed" if is_check else "mean of both orders"
+    how = "its check computed" if is_check else "its judges together" if step["judges"] else "mean of both orders"
     line = f"{how} P(x) = {step['probability']:.4f} → log-odds in [{floor:g}, {1 - floor:g}]"
     line += f" {step['log_odds']:+.4f}"
     if step["share"] is None:

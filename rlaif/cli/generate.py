@@ -58,7 +58,9 @@ def generate(
         progress.note(f"{drop.where}: left out, {drop.reason}")
     if len(inputs.prompts.drops) > _DROPS_SHOWN:
         progress.note(f"… {len(inputs.prompts.drops)} rows left out in all: {inputs.prompts.drop_counts}")
-    _agree(plan(settings, inputs, base=base, progress=progress), progress, is_confirmed)
+    for reason, count in inputs.prompts.kept_counts.items():
+        progress.note(f"{count:,} prompts found and kept: {reason} (`rlaif plan` lists them)")
+    agree(plan(settings, inputs, base=base, progress=progress), progress, is_confirmed)
     budget = Budget(calls=calls, tokens=tokens, seconds=None if minutes is None else minutes * 60)
     folder = run_folder(settings, base)
     try:
@@ -72,7 +74,7 @@ def generate(
         _print(summary, folder, config, base / settings.constitution, examples)
 
 
-def _agree(plan: "Plan", progress: "ConsoleProgress", is_confirmed: bool) -> None:
+def agree(plan: "Plan", progress: "ConsoleProgress", is_confirmed: bool, *, command: str = "plan") -> None:
     """Show the plan, and let a person agree to a large one. Raises SettingsError where nobody can be asked."""
     from rlaif.errors import SettingsError
 
@@ -82,7 +84,7 @@ def _agree(plan: "Plan", progress: "ConsoleProgress", is_confirmed: bool) -> Non
     if not sys.stdin.isatty():
         raise SettingsError(
             f"this run wants {plan.total_calls:,} model calls, and there is no terminal to ask whether it should.",
-            do="Add --yes if it should; `rlaif plan` shows why so many, and --budget-calls N stops after N.",
+            do=f"Add --yes if it should; `rlaif {command}` shows why so many, and --budget-calls N stops after N.",
         )
     typer.confirm(f"This is large: {plan.total_calls:,} model calls. Go on?", abort=True, err=True)
 
@@ -99,13 +101,13 @@ def _print(summary: dict[str, Any], folder: Path, config: Path, constitution: Pa
     for row in first_pairs(folder, examples):
         console.print(pair_view(row))
     console.print(
-        Text(_next_steps(summary["name"], _short(folder), _short(config), _short(constitution))),
+        Text(_next_steps(summary["name"], shortened(folder), shortened(config), shortened(constitution))),
         soft_wrap=True,
         highlight=False,
     )
 
 
-def _short(path: Path) -> Path:
+def shortened(path: Path) -> Path:
     """The path from here, where it lies below here."""
     path = path.resolve()
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path

@@ -21,7 +21,15 @@ from rich.text import Text
 
 from rlaif.bundled import project_root
 from rlaif.errors import InputError
-from rlaif.settings import EngineSettings, JudgeSettings, PolicySettings, PromptSource, SamplingSettings, Settings
+from rlaif.settings import (
+    EngineSettings,
+    JudgeSettings,
+    PairSettings,
+    PolicySettings,
+    PromptSource,
+    SamplingSettings,
+    Settings,
+)
 
 SETTINGS_FILE = "rlaif.yaml"
 COPIED = ("constitution", "prompts")
@@ -46,9 +54,10 @@ def tiny_settings(name: str = "default") -> Settings:
     return Settings(
         name=name,
         constitution="constitution/small.yaml",
-        prompts=(PromptSource(path=TINY_PROMPTS, limit=120),),
+        prompts=(PromptSource(path=TINY_PROMPTS, limit=200),),
         policies=(PolicySettings(model="tiny-policy", samples=4, sampling=SamplingSettings(max_tokens=120)),),
         judge=JudgeSettings(model="tiny-judge"),
+        pairs=PairSettings(rule="all"),  # every pair that differs: a model of two million parameters learns from many
         engine=EngineSettings(dtype="float32"),  # as quick as bfloat16 at this size, and engines agree to 1e-6
     )
 

@@ -34,12 +34,15 @@ COMMANDS = {
     "constitution": "Check, show, compare and test constitutions.",
     "plan": "What a run would ask of models, why, and what it costs, before any is loaded.",
     "generate": "Sample answers, judge every pair, and write the preference dataset.",
+    "revise": "Criticise and rewrite answers under the constitution: data to fine-tune on, and judged pairs.",
     "train": "Train on the dataset: SFT, a reward model, DPO and its relatives.",
     "watch": "Edit the constitution in your editor and see on every save which labels flip.",
     "show": "A run's figures, or one of its pairs with all verdicts.",
+    "judges": "What a cascade of a run's judges would keep and spend, at several thresholds.",
     "store": "Count, check, clean and merge the stored results.",
     "diff": "Which labels flipped between two runs, and the principles that did it.",
     "explain": "How one label came about: the prompts the judge saw, its verdicts, and every step from there.",
+    "judge-card": "How good a judge is: what it leaves out, what the place decides, what sways it.",
     "labels": "Import, export, count and match labels of people and judges.",
     "serve": "Start vLLM's server for a model, with the flags this project relies on.",
     "tiny": "Measure the bundled tiny models.",
@@ -67,7 +70,7 @@ class LazyGroup(TyperGroup):
 
 def module_of(name: str) -> str:
     """The module that holds a subcommand."""
-    return f"rlaif.cli.{name}"
+    return f"rlaif.cli.{name.replace('-', '_')}"
 
 
 def load_command(name: str) -> Any:

@@ -1,6 +1,7 @@
 """`rlaif plan`: what `rlaif generate` would ask of models, why, and what it costs, before any model is loaded."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,10 +12,12 @@ from rlaif.cli.project import ConfigOption, SetOption, open_project
 if TYPE_CHECKING:  # loaded inside the commands, so that `rlaif --help` stays fast
     from rich.console import RenderableType
 
-    from rlaif.feedback.plan_record import Plan
+    from rlaif.feedback.plan_record import Group, Plan
+    from rlaif.prompt_sets import PromptSet
 
 app = typer.Typer()
 
+FINDINGS_SHOWN = 10
 NOTHING = "Nothing to ask: everything this run wants is in the store."
 
 
@@ -40,22 +43,40 @@ def plan(
     progress = ConsoleProgress(Console(stderr=True))
     found = plan_run(project.settings, inputs, base=project.base, is_fresh=is_fresh, progress=progress)
     if as_json:
-        typer.echo(json.dumps(found.as_json(), ensure_ascii=False))
+        prompts = inputs.prompts.figures() | {"findings": [asdict(one) for one in inputs.prompts.findings]}
+        typer.echo(json.dumps(found.as_json() | {"prompts": prompts}, ensure_ascii=False))
     else:
-        Console().print(plan_view(found))
+        Console().print(plan_view(found), cleaning_view(inputs.prompts, found), soft_wrap=True)
 
 
 def plan_view(plan: "Plan") -> "RenderableType":
     """The plan as a table, its reasons, and what of it is a guess."""
-    from rich.console import Group
+    from rich.console import Group as Lines
     from rich.text import Text
 
     if not plan.total_calls:
         wanted = sum(step.wanted for step in plan.steps)
         return Text(f"{NOTHING} ({wanted:,} answers, verdicts and critiques)")
-    lines = ["Why:", *(f"  {group.reason}: {calls_text(group.calls, group.stage)}" for group in plan.groups)]
+    lines = ["Why:"]
+    lines += [f"  {one.reason}: {calls_text(one.calls, one.stage)}{_to_whom(plan, one)}" for one in plan.groups]
     lines += [f"Note: {note}." for note in plan.notes()]
-    return Group(_table(plan), Text("\n".join(lines)))
+    return Lines(_table(plan), Text("\n".join(lines)))
+
+
+def cleaning_view(prompts: "PromptSet", plan: "Plan") -> "RenderableType":
+    """What repeats itself or stands in a benchmark: how much of it, what becomes of it, and the first findings."""
+    from rlaif.cli.run_view import safe
+
+    lines = [f"Prompts left out: {count:,} × {reason}" for reason, count in prompts.drop_counts.items()]
+    lines += [f"Prompts found and kept: {count:,} × {reason}" for reason, count in prompts.kept_counts.items()]
+    lines += [f"  {one}" for one in prompts.findings[:FINDINGS_SHOWN]]
+    if len(prompts.findings) > FINDINGS_SHOWN:
+        lines.append(f"  … {len(prompts.findings):,} in all; --json has every one")
+    lines += [f"Answers left out: {count:,} × {reason}" for reason, count in plan.left_out.items()]
+    lines += [f"Answers found and kept: {count:,} × {reason}" for reason, count in plan.found_and_kept.items()]
+    if prompts.kept_counts or plan.found_and_kept:
+        lines.append("To leave out what is found and kept: the settings under `cleaning`.")
+    return safe("\n".join(lines))
 
 
 def short_view(plan: "Plan") -> str:
@@ -69,7 +90,13 @@ def short_view(plan: "Plan") -> str:
     )
     took = "" if plan.seconds is None else f", {duration(plan.seconds)}"
     priced = "" if plan.money is None else f", price {plan.money:,.2f}"
-    return f"plan: {counts}{took}{priced}\n" + "\n".join(f"  {group}" for group in plan.groups)
+    return f"plan: {counts}{took}{priced}\n" + "\n".join(f"  {one}{_to_whom(plan, one)}" for one in plan.groups)
+
+
+def _to_whom(plan: "Plan", group: "Group") -> str:
+    """The model of a group, where several are asked in its stage."""
+    several = len({step.bill.model for step in plan.steps if step.stage == group.stage}) > 1
+    return f" to {group.model}" if several else ""
 
 
 def calls_text(calls: int, stage: str) -> str:

@@ -24,14 +24,15 @@ def figures(summary: dict[str, Any]) -> RenderableType:
     """The run at a glance: how every request ended, what became of the pairs, and each principle's part."""
     return Group(
         Text(f"Run {summary['name']}: how every request ended", style="bold"),
-        _stages(summary),
+        stages_table(summary),
         Text("Principles: where answers were alike or their order decided, and part in labels", "bold"),
         _principles(summary),
         _pairs(summary),
     )
 
 
-def _stages(summary: dict[str, Any]) -> Table:
+def stages_table(summary: dict[str, Any]) -> Table:
+    """Every stage's requests by how they ended."""
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("stage", no_wrap=True)
     table.add_column("planned", justify="right")
@@ -65,6 +66,7 @@ def _principles(summary: dict[str, Any]) -> Table:
 def _pairs(summary: dict[str, Any]) -> Text:
     lines = [f"{summary['labelled_pairs']:,} pairs of answers judged, {summary['pairs']:,} in the dataset."]
     lines += [f"  left out: {count:,} × {reason}" for reason, count in summary["left_out"].items()]
+    lines += [f"  found and kept: {count:,} × {reason}" for reason, count in summary.get("found_and_kept", {}).items()]
     if summary["scored_by_continuation"]:
         lines.append(
             f"  {summary['scored_by_continuation']:,} verdicts were scored by whole continuations: the judge's"

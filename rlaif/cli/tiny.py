@@ -32,6 +32,39 @@ def measure(
     typer.echo(json.dumps(found, indent=2) if as_json else as_text(found))
 
 
+@app.command(
+    epilog="Examples:  rlaif tiny shares outputs/models/quickstart-dpo  ·  "
+    "rlaif tiny shares outputs/models/dpo --constitution my.yaml --prompts 400 --json"
+)
+def shares(
+    model: Annotated[str, typer.Argument(help="A trained policy of the tiny world: its folder.")],
+    before: Annotated[str, typer.Option(help="The policy that it was trained from.")] = "tiny-policy",
+    constitution: Annotated[str, typer.Option(help="A document, or a shipped one's name.")] = "small",
+    prompts: Annotated[int, typer.Option(min=8, help="New prompts, that neither model was trained on.")] = 120,
+    answers: Annotated[int, typer.Option(min=1, help="Answers of each model to each of them.")] = 4,
+    seed: Annotated[int, typer.Option(help="Draws the prompts and the answers.")] = 2024,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a script.")] = False,
+) -> None:
+    """Show what training did: the share of answers that do as each principle asks, before and after, by the grammar's
+    ground truth, and how far the model went from where it began (KL)."""
+    from rich.console import Console
+
+    from rlaif.constitution import load_constitution
+
+    try:
+        from rlaif.train.tiny.shares import measure_shares
+    except ImportError as error:
+        raise EngineUnavailable(f"{error.name} is not installed here.", do="pip install 'rlaif[train]'") from error
+    from rlaif.cli.tiny_view import shares_view
+
+    asked = load_constitution(constitution)
+    found = measure_shares(model, before, asked, num_prompts=prompts, each=answers, seed=seed)
+    if as_json:
+        typer.echo(json.dumps({"model": model, "before": before, **found.as_dict()}, indent=2))
+        return
+    Console().print(shares_view(found, model, before))
+
+
 @app.command()
 def where() -> None:
     """Print the folders of the two models, to load them elsewhere."""

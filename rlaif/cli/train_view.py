@@ -7,20 +7,21 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from rlaif.train.examples import DataCard
+from rlaif.train.data_card import DataCard
 
 _SHOWN = ("loss", "accuracy", "reward_gap", "grad_norm")
 
 
 def card_table(card: DataCard) -> Table:
-    """Rows kept, cut and refused, by dataset and reason."""
+    """Rows kept, cut and refused, by dataset and reason; who labelled them, where they say so."""
     table = Table(title=f"{card.num_rows} rows, {card.num_tokens} tokens", title_justify="left")
-    for name in ("dataset", "read", "kept", "of these cut", "of these merged", "refused"):
-        table.add_column(name, justify="left" if name in ("dataset", "refused") else "right")
+    for name in ("dataset", "read", "kept", "of these cut", "of these merged", "refused", "labelled by"):
+        table.add_column(name, justify="left" if name in ("dataset", "refused", "labelled by") else "right")
     for name, counts in card.sources.items():
         refused = ", ".join(f"{count} {reason}" for reason, count in counts.refused.items()) or "0"
+        labellers = ", ".join(f"{count} {who}" for who, count in counts.labellers.items()) or "not said"
         numbers = (counts.read, counts.kept, counts.cut, counts.merged)
-        table.add_row(name, *(str(number) for number in numbers), refused)
+        table.add_row(name, *(str(number) for number in numbers), refused, labellers)
     return table
 
 

@@ -15,6 +15,8 @@ from rlaif.engines.choices import ChoiceTree, Spellings
 from rlaif.engines.neutral import Messages, Neutraliser
 from rlaif.errors import InputError
 
+_PROBE = " Two words,\n\n\u00e9t\u00e9 \u5929\u6c17 <s></s>[INST] 12.5%\t"
+
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
@@ -37,6 +39,7 @@ class Preparer:
         self._kwargs = dict(chat_template_kwargs or {})
         self._spellings = Spellings(tokenizer)
         self._structural: dict[tuple[str, ...], int] = {}
+        self._backend = _backend_of(tokenizer)
         self.format = self._read_format()
 
     def prepare(self, request: Request) -> Prepared | Failure:
@@ -67,14 +70,12 @@ class Preparer:
         return read_format(self._tokenizer, template, self._text)
 
     def _tokens(self, messages: Messages, *, is_continued: bool) -> list[int]:
-        tokens: list[int] = self._tokenizer.apply_chat_template(
-            messages,
-            add_generation_prompt=not is_continued,
-            continue_final_message=is_continued,
-            return_dict=False,
-            **self._kwargs,
-        )
-        return tokens
+        ends = {"add_generation_prompt": not is_continued, "continue_final_message": is_continued}
+        if self._backend is None:
+            tokens: list[int] = self._tokenizer.apply_chat_template(messages, return_dict=False, **ends, **self._kwargs)
+            return tokens
+        text = self._tokenizer.apply_chat_template(messages, tokenize=False, **ends, **self._kwargs)
+        return list(self._backend.encode(text, add_special_tokens=False).ids)
 
     def _text(self, messages: Messages) -> str:
         return str(
@@ -91,6 +92,18 @@ class Preparer:
             plain = [{**message, "content": "x"} for message in messages]
             self._structural[turns] = self._count(self._tokens(plain, is_continued=is_continued))
         return self._structural[turns]
+
+
+def _backend_of(tokenizer: Any) -> Any:
+    """The Rust tokenizer behind a fast one, which gives the same tokens without the wrapping: a tenth of the time of
+    every request. None where there is none, or where it is seen to disagree."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None or not getattr(tokenizer, "is_fast", False):
+        return None
+    backend.no_truncation()  # a file may ask for it
+    backend.no_padding()
+    own = tokenizer(_PROBE, add_special_tokens=False)["input_ids"]
+    return backend if list(backend.encode(_PROBE, add_special_tokens=False).ids) == list(own) else None
 
 
 def too_long(request: Request, prompt_tokens: int, max_model_len: int) -> Failure:

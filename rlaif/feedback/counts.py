@@ -64,6 +64,7 @@ class RunCount:
     passes: dict[str, Ledger] = field(default_factory=dict)
     critique: Ledger = field(default_factory=Ledger)
     left_out: Counter[str] = field(default_factory=Counter)
+    found_and_kept: Counter[str] = field(default_factory=Counter)
     unanswered: list[Sample] = field(default_factory=list)
 
     def add(self, block: Block) -> None:
@@ -79,16 +80,25 @@ class RunCount:
             ((one.critique.outcome, one.critique.reason) for one in block.pairs if one.critique and one.id in asked),
         )
         self.left_out.update(block.pairing.left_out)
+        if spared := len(block.pairing.pairs) - len(block.compared):
+            self.left_out[f"pair not compared, by schedule {settings.schedule.kind}"] += spared
         self.left_out.update(block.choice.left_out)
+        self.found_and_kept.update(block.found_and_kept)
         self.unanswered += [sample for sample in block.samples if sample.outcome in ("refused", "failed")]
 
     def _add_judging(self, block: Block) -> None:
-        """Every pass of the judge's mode; the last is that of the verdicts."""
-        planned, stages = block.road.mode.planned(block.pairing.pairs), block.road.mode.stages
-        for number, stage in enumerate(stages[:-1]):
-            ended = ((value["outcome"], value["reason"]) for value in block.answers(number).values())
-            self.passes.setdefault(stage, Ledger()).add(planned, ended)
-        self.passes.setdefault(stages[-1], Ledger()).add(planned, block.heard.ended())
+        """Every pass of every judge's mode, over all rounds; the last is that of the verdicts."""
+        judges = block.road.judges
+        for judge, member in enumerate(judges.members):
+            planned, sittings = block.hearing.planned(judge), judges.sittings_of(judge)
+            for part, stage in enumerate(member.mode.stages[:-1]):
+                own = [block.answers(number) for number in sittings if judges.sittings[number].part == part]
+                ended = ((value["outcome"], value["reason"]) for values in own for value in values.values())
+                self._book(judges.book(judge, stage)).add(planned, ended)
+            self._book(judges.book(judge, member.mode.stages[-1])).add(planned, block.heard[judge].ended())
+
+    def _book(self, name: str) -> Ledger:
+        return self.passes.setdefault(name, Ledger())
 
     def stages(self) -> dict[str, StageCount]:
         ledgers = {"sample": self.sample, **(self.passes or {"judge": Ledger()}), "critique": self.critique}

@@ -4,32 +4,34 @@ Nothing is told from memory. The prompts are rendered again from what the run sa
 templates), their keys are computed again, and the log-probabilities are those the store holds under these keys.
 """
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from rlaif.constitution import Constitution, load_constitution
-from rlaif.engines.base import ModelIdentity, Request
+from rlaif.constitution import Constitution
+from rlaif.engines.base import Request
 from rlaif.feedback.aggregate import label_verdicts
 from rlaif.feedback.ask import Known, look_up
 from rlaif.feedback.check_verdicts import in_order
-from rlaif.feedback.mode import About, Heard, Mode, Pass, Values
-from rlaif.feedback.modes import mode_of
-from rlaif.feedback.previous import read_settings, read_templates
+from rlaif.feedback.finished import pair_of_row, read_finished
+from rlaif.feedback.hearing import Hearing
+from rlaif.feedback.judges import Judges
+from rlaif.feedback.mode import About, Heard
 from rlaif.numbers.pooling import log_odds
-from rlaif.records import Judgment, LabelledPair, Message, PrincipleVerdict, Prompt, Response, ResponsePair, Score
+from rlaif.records import Judgment, LabelledPair, PrincipleVerdict, ResponsePair, Score
+from rlaif.settings import LabelSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
-    """One request to the judge. `shown_first` is x or y; `probability_x` is P(x is better), whichever stood first.
+    """One request to a judge. `shown_first` is x or y; `probability_x` is P(x is better), whichever stood first.
 
     `reasons` are the judge's own words up to its verdict; `score` is the mean of a response that was scored alone.
     """
 
     key: str
+    judge: str
     shown_first: str
     prompt: str
     is_stored: bool
@@ -46,9 +48,19 @@ class Seen:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class JudgeSaid:
+    """One of several judges on one principle: the mean of its orders, and its weight in the pool."""
+
+    judge: str
+    probability: float | None
+    weight: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PrincipleStep:
     """One principle: both orders, their mean, the mean's log-odds within the floor, and what it adds to the label.
-    One with a check was computed: it has no orders."""
+    One with a check was computed: it has no orders. `judges` are those that were asked, where there are several: then
+    `probability` is pooled from theirs."""
 
     principle_id: str
     orders: tuple[Seen, ...]
@@ -56,6 +68,7 @@ class PrincipleStep:
     log_odds: float | None
     weight: float
     share: float | None
+    judges: tuple[JudgeSaid, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +86,7 @@ class Explanation:
     log_odds: float | None
     probability_x: float | None
     recorded: float | None
+    pool: str | None = None
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -80,49 +94,72 @@ class Explanation:
 
 def explain(folder: Path, row: Mapping[str, Any], known: Known) -> Explanation:
     """Explain a row of a run's labels.parquet."""
-    settings, templates = read_settings(folder), read_templates(folder)
-    constitution = load_constitution(folder / "constitution.yaml")
-    summary = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    pair = _pair(row)
-    identity = ModelIdentity(**summary["judge"])
-    mode = mode_of(settings.judge, constitution, templates.mode or templates.judge, identity)
-    asked, heard = _walk(mode, pair, known)
+    run = read_finished(folder)
+    settings, constitution, judges = run.settings, run.constitution, run.judges
+    pair = pair_of_row(row)
+    asked, heard = _walk(judges, pair, known)
     floor, kind = settings.pairs.probability_floor, settings.label
-    verdicts = in_order([*mode.verdicts(pair, heard, kind), *_computed(row, constitution)], constitution)
+    judged = judges.verdicts(pair, heard, kind, floor)
+    verdicts = in_order([*judged, *computed(row, constitution)], constitution)
     label = label_verdicts(pair, verdicts, probability_floor=floor, settings=kind)
     steps = _steps(_seen_by_principle(pair, asked, heard), label, constitution, floor)
-    return _explanation(pair, label, steps, floor, kind.kind, row["probability_x"])
+    if judges.are_several:
+        said = _said(judges, pair, heard, kind)
+        steps = tuple(replace(step, judges=_judges_of(step, judges, said)) for step in steps)
+    found = _explanation(pair, label, steps, floor, kind.kind, row["probability_x"])
+    return replace(found, pool=settings.judges.pool) if judges.are_several else found
 
 
-def _walk(mode: Mode, pair: ResponsePair, known: Known) -> tuple[list[tuple[Request, About]], Heard]:
-    """The requests that ended in a verdict or in its lack, and what came of them: every pass as the run made it."""
-    passes: list[Pass] = []
-    values: list[Values] = []
-    ends: dict[str, tuple[Request, About]] = {}
-    for _ in mode.stages:
-        asked = mode.plan_pass([pair], values)
-        passes.append(asked)
-        values.append(look_up(asked.asking, known).values)
+def _walk(judges: Judges, pair: ResponsePair, known: Known) -> tuple[list[tuple[str, Request, About]], list[Heard]]:
+    """The requests that ended in a verdict or in its lack, each with its judge, and what came of them: every sitting
+    as the run held it."""
+    hearing = Hearing(judges, [pair], lambda number: look_up(hearing.judging(number).asking, known).values)
+    ends: dict[str, tuple[str, Request, About]] = {}
+    for number, sitting in enumerate(judges.sittings):
+        asked = hearing.judging(number)
         for key in asked.asking.requests:
             ends.pop(asked.rests_on.get(key, ""), None)
-            ends[key] = (asked.asking.requests[key], asked.about(key))
-    return list(ends.values()), mode.hear(passes, values)
+            ends[key] = (judges.members[sitting.judge].name, asked.asking.requests[key], asked.about(key))
+    return list(ends.values()), [hearing.heard(judge) for judge in range(len(judges.members))]
+
+
+def _said(
+    judges: Judges, pair: ResponsePair, heard: Sequence[Heard], settings: LabelSettings
+) -> dict[tuple[str, str], float | None]:
+    """What each judge said on each principle, as the label takes it."""
+    return {
+        (member.name, verdict.principle_id): verdict.probability
+        for member, own in zip(judges.members, heard, strict=True)
+        for verdict in member.mode.verdicts(pair, own, settings)
+    }
+
+
+def _judges_of(
+    step: PrincipleStep, judges: Judges, said: Mapping[tuple[str, str], float | None]
+) -> tuple[JudgeSaid, ...]:
+    """The judges that were asked about a principle, in their order; those that failed said nothing."""
+    asked = {seen.judge for seen in step.orders}
+    return tuple(
+        JudgeSaid(judge=one.name, probability=said.get((one.name, step.principle_id)), weight=one.weight)
+        for one in judges.members
+        if one.name in asked
+    )
 
 
 def _seen_by_principle(
-    pair: ResponsePair, asked: Sequence[tuple[Request, About]], heard: Heard
+    pair: ResponsePair, asked: Sequence[tuple[str, Request, About]], heard: Sequence[Heard]
 ) -> dict[str, list[Seen]]:
-    judgments = {one.key: one for own in heard.judgments.values() for one in own}
-    scores = {one.key: one for one in heard.scores.values()}
+    judgments = {one.key: one for every in heard for own in every.judgments.values() for one in own}
+    scores = {one.key: one for every in heard for one in every.scores.values()}
     seen: dict[str, list[Seen]] = {}
-    for request, about in asked:
+    for judge, request, about in asked:
         is_x_first = about.responses[0].id == pair.x.id
-        one = _seen(request, judgments.get(request.id) or scores.get(request.id), is_x_first)
+        one = _seen(judge, request, judgments.get(request.id) or scores.get(request.id), is_x_first)
         seen.setdefault(about.principle.id, []).append(one)
     return seen
 
 
-def _computed(row: Mapping[str, Any], constitution: Constitution) -> list[PrincipleVerdict]:
+def computed(row: Mapping[str, Any], constitution: Constitution) -> list[PrincipleVerdict]:
     """What checks said, as the run recorded it: the references they may have compared with are not in its folder."""
     checks = {principle.id for principle in constitution.principles if principle.check is not None}
     return [
@@ -137,26 +174,6 @@ def _computed(row: Mapping[str, Any], constitution: Constitution) -> list[Princi
         for one in row["principles"]
         if one["id"] in checks
     ]
-
-
-def _pair(row: Mapping[str, Any]) -> ResponsePair:
-    """The pair as it was judged; its ids follow from its texts."""
-    messages = tuple(Message(one["role"], one["content"]) for one in row["prompt"])
-    prompt = Prompt(messages=messages, tags=frozenset(row["tags"]))
-    x, y = (_response(prompt.id, row[name]) for name in ("response_x", "response_y"))
-    return ResponsePair(prompt, x, y)
-
-
-def _response(prompt_id: str, text: str) -> Response:
-    return Response(
-        prompt_id=prompt_id,
-        text=text,
-        policy="",
-        sample_index=0,
-        finish_reason="stop",
-        prompt_tokens=0,
-        output_tokens=0,
-    )
 
 
 def _steps(
@@ -185,12 +202,13 @@ def _steps(
     return tuple(steps)
 
 
-def _seen(request: Request, found: Judgment | Score | None, is_x_first: bool) -> Seen:
+def _seen(judge: str, request: Request, found: Judgment | Score | None, is_x_first: bool) -> Seen:
     judgment = found if isinstance(found, Judgment) else None
     score = found if isinstance(found, Score) else None
     probability = judgment.probability_a if judgment else None
     return Seen(
         key=request.id,
+        judge=judge,
         shown_first="x" if is_x_first else "y",
         prompt="\n\n".join(message.content for message in request.messages),
         is_stored=found is not None,

@@ -4,7 +4,7 @@ Stage after stage goes through all blocks, so each model is loaded once. The sto
 between and after is computed again on every run, and costs nothing.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -12,7 +12,7 @@ from rlaif.feedback.ask import Answers, Session, ask_blocks
 from rlaif.feedback.budget import Budget
 from rlaif.feedback.counts import RunCount, StageCount
 from rlaif.feedback.progress import Progress
-from rlaif.feedback.road import Block, Blocks, Road
+from rlaif.feedback.road import B, Block, Blocks, Road
 from rlaif.feedback.sample import Sample
 from rlaif.records import Judgment, LabelledPair, Pair, Prompt
 from rlaif.store import Store
@@ -45,7 +45,9 @@ def gather(answered: Iterable[Block]) -> RunResult:
     return RunResult(
         pairs=tuple(pair for block in blocks for pair in block.pairs),
         labelled=tuple(label for block in blocks for label in block.labelled),
-        judgments=tuple(one for block in blocks for own in block.judgments.values() for one in own),
+        judgments=tuple(
+            one for block in blocks for heard in block.heard for own in heard.judgments.values() for one in own
+        ),
         unanswered=tuple(count.unanswered),
         stages=count.stages(),
         left_out=dict(count.left_out),
@@ -66,9 +68,15 @@ def ask_models(
     for number, model in enumerate(road.models.policies):
         with Session(model, budget) as session:
             ask((block.sampling[number].asking for block in blocks), session=session)
-    with Session(road.models.judge, budget) as session:
-        for number in range(len(road.mode.stages)):
-            ask((block.judging(number).asking for block in blocks), session=session)
-        if road.settings.pairs.critiques == "dataset":
-            ask((block.critiquing.asking for block in blocks), session=session)
+    ask_judges(road, blocks, ask, budget)
     return blocks
+
+
+def ask_judges(road: Road, blocks: Blocks[B], ask: Callable[..., None], budget: Budget) -> None:
+    """Every sitting of every judge, one judge loaded at a time; the last also writes what critiques are wanted."""
+    for judge, model in enumerate(road.models.judges):
+        with Session(model, budget) as session:
+            for number in road.judges.sittings_of(judge):
+                ask((block.judging(number).asking for block in blocks), session=session)
+            if model is road.models.judge and road.settings.pairs.critiques == "dataset":
+                ask((block.critiquing.asking for block in blocks), session=session)

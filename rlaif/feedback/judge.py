@@ -12,13 +12,13 @@ from dataclasses import dataclass
 
 from rlaif.constitution import Constitution, Principle
 from rlaif.engines.base import Completion, Failure, ModelIdentity, Request, Sampling
-from rlaif.errors import TemplateError
+from rlaif.errors import SettingsError, TemplateError
 from rlaif.feedback.ask import Asking, Requests, Value
 from rlaif.feedback.keys import VERDICT_VERSION, ComparisonKeys
 from rlaif.feedback.principles_drawn import principles_asked
 from rlaif.numbers.pooling import choice_probability
 from rlaif.records import Judgment, Message, Outcome, Response, ResponsePair
-from rlaif.settings import JudgeSettings
+from rlaif.settings import JudgeSettings, Settings
 from rlaif.templates import Template, render_conversation
 
 Comparison = tuple[ResponsePair, Principle, Response, Response]  # the pair, and its responses in the order shown
@@ -78,6 +78,20 @@ def judge_stage(
         outcome=lambda value: read_verdict(value, settings.min_covered)[0],
     )
     return JudgeStage(asking, places, settings.min_covered)
+
+
+def refuse_several_judges(settings: Settings, what: str) -> None:
+    """SettingsError where it is not one judge that compares all pairs, which `what` rests on."""
+    if settings.judges.others:
+        raise SettingsError(
+            f"judges.others names further judges, but `{what}` asks `judge` alone.",
+            do="Add --set 'judges.others=[]' to ask it alone; what others stored stays.",
+        )
+    if settings.schedule.kind != "all":
+        raise SettingsError(
+            f"schedule.kind is {settings.schedule.kind!r}, but `{what}` compares all pairs.",
+            do="Add --set schedule.kind=all for it.",
+        )
 
 
 def count_judgments(pairs: Sequence[ResponsePair], constitution: Constitution, settings: JudgeSettings) -> int:

@@ -2,7 +2,8 @@
 
 A pass is a set of requests that rests on the answers to the passes before it. `generate` asks pass after pass, `plan`
 walks the same ones with stand-ins for answers that are not there, and neither knows which mode it has. The last pass
-is always the stage "judge": its books are those of the verdicts.
+is always the stage "judge": its books are those of the verdicts. A mode is that of one judge over pairs it is given;
+which judges there are, and which pairs, is decided above it (`judges.py`, `hearing.py`).
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -17,6 +18,7 @@ from rlaif.settings import LabelSettings
 from rlaif.templates import Template
 
 Values = Mapping[str, Value]
+Unit = tuple[ResponsePair, Principle]  # what one verdict is about
 Ended = tuple[Outcome, str]  # how a request ended, and the reason where it gave nothing
 
 
@@ -70,6 +72,10 @@ class Mode(Protocol):
     def planned(self, pairs: Sequence[ResponsePair]) -> int:
         """How many requests each pass needs, counted without making them. A pass that rests on another makes none
         where that one gave nothing: those end as the earlier ones did."""
+        ...
+
+    def planned_about(self, units: Sequence[Unit]) -> int:
+        """The same where only these principles of these pairs are asked about."""
         ...
 
     def hear(self, passes: Sequence[Pass], values: Sequence[Values]) -> Heard:

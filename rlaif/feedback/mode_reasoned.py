@@ -27,7 +27,7 @@ from rlaif.feedback.judge import (
     verdict_value,
 )
 from rlaif.feedback.keys import REASONED_VERSION, REASONING_VERSION, ComparisonKeys
-from rlaif.feedback.mode import Heard, Pass, Values
+from rlaif.feedback.mode import Heard, Pass, Unit, Values
 from rlaif.feedback.mode_verdict import about_comparison
 from rlaif.feedback.plan_record import StageName
 from rlaif.feedback.principles_drawn import principles_asked
@@ -57,6 +57,9 @@ class ReasonedMode:
 
     def planned(self, pairs: Sequence[ResponsePair]) -> int:
         return self.settings.reasonings * count_judgments(pairs, self.constitution, self.settings)
+
+    def planned_about(self, units: Sequence[Unit]) -> int:
+        return 2 * self.settings.reasonings * len(units)
 
     def hear(self, passes: Sequence[Pass], values: Sequence[Values]) -> Heard:
         """A judgment per reasoning: its verdict, or why there is none."""

@@ -20,7 +20,7 @@ from rlaif.engines.base import Completion, Failure, ModelIdentity, Request, Samp
 from rlaif.errors import ConstitutionError
 from rlaif.feedback.ask import Asking, Requests, Value
 from rlaif.feedback.keys import ScoreKeys
-from rlaif.feedback.mode import About, Heard, Pass, Values
+from rlaif.feedback.mode import About, Heard, Pass, Unit, Values
 from rlaif.feedback.plan_record import StageName
 from rlaif.numbers.superiority import mean_score, superiority
 from rlaif.records import Message, Outcome, PrincipleVerdict, Prompt, Response, ResponsePair, Score
@@ -65,6 +65,9 @@ class ScoreMode:
         """Every answer that is in a pair, under every principle that applies to its prompt."""
         tags = {one.id: pair.prompt.tags for pair in pairs for one in (pair.x, pair.y)}
         return sum(len(self.constitution.judged_for_tags(own)) for own in tags.values())
+
+    def planned_about(self, units: Sequence[Unit]) -> int:
+        raise AssertionError("units are pairs, and nothing passes on to a judge that scores single answers")
 
     def hear(self, passes: Sequence[Pass], values: Sequence[Values]) -> Heard:
         scores = {}

@@ -11,7 +11,7 @@ from rlaif.engines.base import ModelIdentity
 from rlaif.feedback.aggregate import compared
 from rlaif.feedback.ask import Value
 from rlaif.feedback.judge import Comparison, JudgeStage, count_judgments, judge_stage
-from rlaif.feedback.mode import About, Heard, Pass, Values
+from rlaif.feedback.mode import About, Heard, Pass, Unit, Values
 from rlaif.feedback.plan_record import StageName
 from rlaif.records import PrincipleVerdict, ResponsePair
 from rlaif.settings import JudgeSettings, LabelSettings
@@ -35,6 +35,9 @@ class VerdictMode:
 
     def planned(self, pairs: Sequence[ResponsePair]) -> int:
         return count_judgments(pairs, self.constitution, self.settings)
+
+    def planned_about(self, units: Sequence[Unit]) -> int:
+        return 2 * len(units)
 
     def hear(self, passes: Sequence[Pass], values: Sequence[Values]) -> Heard:
         stage = JudgeStage(passes[0].asking, passes[0].places, self.settings.min_covered)

@@ -8,11 +8,13 @@ The plan walks the run's own road: the same functions say what each stage asks, 
     print(plan.calls("judge"), *plan.groups)
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from rlaif.engines.counting import PromptCounter
 from rlaif.feedback.ask import Known, Model, Value
 from rlaif.feedback.cost import Output, Prices, Rates
+from rlaif.feedback.pairing import NEAR_DUPLICATE
 from rlaif.feedback.plan_block import PlanBlock
 from rlaif.feedback.plan_record import Plan, StageName, Step
 from rlaif.feedback.plan_tally import StageTally
@@ -20,6 +22,7 @@ from rlaif.feedback.previous import Previous
 from rlaif.feedback.progress import Progress, Quiet
 from rlaif.feedback.road import Blocks, Road
 from rlaif.feedback.stand_ins import Answered
+from rlaif.feedback.still_open import PassedOn
 from rlaif.records import Prompt
 from rlaif.settings import JudgeSettings, PolicySettings
 
@@ -36,9 +39,11 @@ def plan_feedback(
     """Plan the run that `rlaif.feedback.generate.ask_models` carries out over the same road and prompts."""
     walk = _Walk(road, prompts, known, previous, rates, progress or Quiet())
     steps = walk.plan_samples()
-    steps += walk.plan_judge(is_open=any(step.bill.calls for step in steps))
+    steps += walk.plan_judges(is_open=any(step.bill.calls for step in steps))
     return Plan(
         steps=tuple(steps),
+        left_out=+walk.left_out,
+        found_and_kept=+walk.found_and_kept,
         loading_s=_loading(steps, road, rates),
         is_token_count_exact=all(counter.is_exact for counter in walk.counters.values()),
     )
@@ -58,8 +63,13 @@ class _Walk:
     ) -> None:
         self.road, self.rates, self.progress = road, rates, progress
         self.answered = [Answered(policy.sampling.max_tokens) for policy in road.settings.policies]
-        self.blocks = Blocks(road, prompts, lambda part: PlanBlock(road, part, known, previous, self.answered))
+        passed_on = PassedOn()
+        self.blocks = Blocks(
+            road, prompts, lambda part: PlanBlock(road, part, known, previous, self.answered, passed_on)
+        )
         self.counters: dict[str, PromptCounter] = {}
+        self.left_out: Counter[str] = Counter()
+        self.found_and_kept: Counter[str] = Counter()
 
     def plan_samples(self) -> list[Step]:
         """A step per policy. What the stored answers are like is gathered on the way: stand-ins resemble them."""
@@ -74,45 +84,61 @@ class _Walk:
         answers = [own.expected().any_answer for own in self.answered]
         return [tally.step(own, is_estimated=False) for tally, own in zip(tallies, answers, strict=True)]
 
-    def plan_judge(self, *, is_open: bool) -> list[Step]:
-        """Every pass of the judge's mode, then critiques. `is_open`: answers are still to be drawn, so what is judged
-        and chosen is not known."""
-        settings, model = self.road.settings.judge, self.road.models.judge
+    def plan_judges(self, *, is_open: bool) -> list[Step]:
+        """Every pass of every judge's mode over all its rounds, then critiques. `is_open`: answers are still to be
+        drawn, so what is judged and chosen is not known."""
+        judges, settings = self.road.judges, self.road.settings.judge
         has_critiques = self.road.settings.pairs.critiques == "dataset"
-        passes = [self._tally(stage, model, settings) for stage in self.road.mode.stages]
-        critique = self._tally("critique", model, settings)
-        reasons: list[list[int]] = [[] for _ in passes]
+        passes = {
+            (judge, part): self._tally(stage, self.road.models.judges[judge], member.settings, member.name)
+            for judge, member in enumerate(judges.members)
+            for part, stage in enumerate(member.mode.stages)
+        }
+        critique = self._tally("critique", self.road.models.judge, settings, judges.members[-1].name)
+        reasons: dict[tuple[int, int], list[int]] = {at: [] for at in passes}
         written: list[int] = []
         for block in self.progress.track(self.blocks, "planning: verdicts"):
-            for number, tally in enumerate(passes):
-                values = block.judge_lookup(number).values
-                tally.add(block.judging(number).asking, len(values), list(block.missing_judgments(number)))
-                if number < len(passes) - 1:
-                    reasons[number] += _written(values)
+            self.left_out[NEAR_DUPLICATE] += block.pairing.left_out.get(NEAR_DUPLICATE, 0)
+            self.found_and_kept.update(block.found_and_kept)
+            for number, sitting in enumerate(judges.sittings):
+                at, values = (sitting.judge, sitting.part), block.judge_lookup(number).values
+                passes[at].add(block.judging(number).asking, len(values), list(block.missing_judgments(number)))
+                if not sitting.is_last_part:
+                    reasons[at] += _written(values)
             if has_critiques:
                 values = block.critique_lookup.values
                 critique.add(block.critiquing.asking, len(values), list(block.missing_critiques()))
                 written += _written(values)
         steps: list[Step] = []
-        for number, tally in enumerate(passes):
-            is_last = number == len(passes) - 1
-            limit = settings.reasoning_max_tokens
-            expected = Output(1.0, is_measured=True) if is_last else _expected(reasons[number], limit)
-            steps.append(tally.step(expected, is_estimated=is_open))
-            is_open = is_open or bool(steps[-1].bill.calls)
+        for (judge, part), tally in passes.items():
+            member = judges.members[judge]
+            is_last = part == len(member.mode.stages) - 1
+            limit = member.settings.reasoning_max_tokens
+            expected = Output(1.0, is_measured=True) if is_last else _expected(reasons[judge, part], limit)
+            before = [one for (other, _), one in zip(passes, steps, strict=False) if other == judge or self._depends]
+            is_estimated = is_open or tally.has_estimates or any(one.bill.calls for one in before)
+            steps.append(tally.step(expected, is_estimated=is_estimated))
         if has_critiques:
+            is_open = is_open or any(step.bill.calls for step in steps)
             expected = _expected(written, settings.critique_max_tokens)
             steps.append(critique.step(expected, is_estimated=is_open))
         return steps
 
-    def _tally(self, stage: StageName, model: Model, settings: PolicySettings | JudgeSettings) -> StageTally:
+    @property
+    def _depends(self) -> bool:
+        """Whether what a judge is asked depends on what those before it said."""
+        return self.road.judges.is_cascade or self.road.settings.schedule.kind == "swiss"
+
+    def _tally(
+        self, stage: StageName, model: Model, settings: PolicySettings | JudgeSettings, name: str = ""
+    ) -> StageTally:
         return StageTally(
             stage,
-            model.name,
+            name or model.name,
             lambda: self._counter(model),
             num_blocks=len(self.blocks),
             rates=self.rates,
-            prices=_prices(settings),
+            prices=prices_of(settings),
         )
 
     def _counter(self, model: Model) -> PromptCounter:
@@ -132,14 +158,16 @@ def _expected(written: Sequence[int], limit: int) -> Output:
     return Output(words, is_measured=bool(written))
 
 
-def _prices(settings: PolicySettings | JudgeSettings) -> Prices:
+def prices_of(settings: PolicySettings | JudgeSettings) -> Prices:
     return Prices(prompt=settings.price_per_million_prompt_tokens, output=settings.price_per_million_output_tokens)
 
 
 def _loading(steps: Sequence[Step], road: Road, rates: Rates) -> float | None:
-    """Each policy that answers is loaded once, and so is the judge."""
+    """Each policy that answers is loaded once, and so is each judge."""
     names = [step.bill.model for step in steps if step.stage == "sample" and step.bill.calls]
-    names += [road.models.judge.name] if any(step.bill.calls for step in steps if step.stage != "sample") else []
+    asked = {step.bill.model for step in steps if step.stage != "sample" and step.bill.calls}
+    judges = zip(road.judges.members, road.models.judges, strict=True)
+    names += [model.name for member, model in judges if member.name in asked]
     if any(name not in rates.loading_s for name in names):
         return None
     return sum(rates.loading_s[name] for name in names)

@@ -11,14 +11,17 @@ from functools import cached_property
 from rlaif.engines.base import ModelIdentity
 from rlaif.feedback.ask import Known, Lookup, look_up
 from rlaif.feedback.critique import CritiqueStage
+from rlaif.feedback.hearing import Hearing
 from rlaif.feedback.keys import cut_key
 from rlaif.feedback.mode import About, Pass, Values
+from rlaif.feedback.pairing import Pairing
 from rlaif.feedback.plan_record import Missing
 from rlaif.feedback.previous import Previous
-from rlaif.feedback.reasons import NEW_ANSWERS, why_critiqued, why_judged, why_outdated, why_sampled
+from rlaif.feedback.reasons import NEW_ANSWERS, why_critiqued, why_judged_by, why_outdated, why_sampled
 from rlaif.feedback.road import Block, Road
 from rlaif.feedback.sample import Sample, SampleStage
 from rlaif.feedback.stand_ins import Answered, fill_in, likely_label
+from rlaif.feedback.still_open import PassedOn, StillOpen
 from rlaif.records import Pair, Prompt, ResponsePair
 
 
@@ -32,10 +35,12 @@ class PlanBlock(Block):
         known: Known,
         previous: Previous | None,
         answered: Sequence[Answered],
+        passed_on: PassedOn,
     ) -> None:
         super().__init__(road, prompts, known)
         self.previous, self.answered = previous, answered
         self._judge_lookups: dict[int, Lookup] = {}
+        self._open = StillOpen(lambda: self.hearing, self.judge_lookup, known, passed_on)
 
     # --- sampling
 
@@ -99,7 +104,19 @@ class PlanBlock(Block):
             if key in reasons and sample.response
         }
 
+    @cached_property
+    def pairing(self) -> Pairing:
+        return self.road.pair_up(self.samples, self._stand_ins)
+
+    @property
+    def found_and_kept(self) -> dict[str, int]:
+        return self.road.found_and_kept(self.samples, self._stand_ins)
+
     # --- judging
+
+    @cached_property
+    def hearing(self) -> Hearing:
+        return Hearing(self.road.judges, self.pairing.pairs, self.answers, unknown=self._open)
 
     def judge_lookup(self, number: int) -> Lookup:
         if number not in self._judge_lookups:
@@ -107,35 +124,36 @@ class PlanBlock(Block):
         return self._judge_lookups[number]
 
     def answers(self, number: int) -> Values:
-        """What is known of a pass; what later passes rest on is stood in for where it is missing."""
-        lookup, mode = self.judge_lookup(number), self.road.mode
-        if number == len(mode.stages) - 1:
+        """What is known of a sitting; what the next pass of a mode rests on is stood in for where it is missing."""
+        lookup, sitting = self.judge_lookup(number), self.road.judges.sittings[number]
+        if sitting.is_last_part:
             return lookup.values
+        mode = self.road.judges.members[sitting.judge].mode
         return lookup.values | {key: mode.stand_in(key) for key in lookup.missing}
 
     def missing_judgments(self, number: int) -> Iterator[Missing]:
-        asked = self.judging(number)
+        asked, judge = self.judging(number), self.road.judges.sittings[number].judge
         for key in self.judge_lookup(number).missing:
             about, before = asked.about(key), asked.rests_on.get(key)
-            waits = before is not None and before not in self.judge_lookup(number - 1).values
-            is_estimated = waits or any(one.id in self._stand_ins for one in about.responses)
-            why = self._why_judged(about, asked)
+            is_estimated = (
+                (before is not None and before not in self.judge_lookup(number - 1).values)
+                or any(one.id in self._stand_ins for one in about.responses)
+                or self._open.depends(number, about)
+            )
+            why = self._why_judged(about, asked, judge)
             yield Missing(key=key, prompt_id=about.prompt.id, why=why, is_estimated=is_estimated)
 
-    def _why_judged(self, about: About, asked: Pass) -> str:
+    def _why_judged(self, about: About, asked: Pass, judge: int) -> str:
         waits = [self._stand_ins[one.id] for one in about.responses if one.id in self._stand_ins]
         if waits:
             return NEW_ANSWERS if "{calls}" in waits[0] else waits[0]
-        settings, identity = self.road.settings.judge, self.road.models.judge.identity
-        return why_judged(about, settings, identity, asked.template, self.previous)
+        return why_judged_by(self.road, judge, about, asked.template, self.previous)
 
     @cached_property
     def _waiting(self) -> frozenset[frozenset[str]]:
         """What still has no verdict: pairs by their two responses, or single responses."""
-        last = len(self.road.mode.stages) - 1
-        asked = self.judging(last)
-        missing = [asked.about(key) for key in self.judge_lookup(last).missing]
-        return frozenset(frozenset(one.id for one in about.responses) for about in missing)
+        judges = range(len(self.road.judges.members))
+        return frozenset(frozenset(responses) for judge in judges for _, *responses in self._open.missing(judge))
 
     def _is_waiting(self, pair: ResponsePair) -> bool:
         x, y = pair.x.id, pair.y.id
@@ -150,7 +168,7 @@ class PlanBlock(Block):
     def _likely_pairs(self) -> tuple[Pair, ...]:
         """The pairs of the dataset; where verdicts are missing, as those that are there would have it."""
         labelled = []
-        for pair in self.pairing.pairs:
+        for pair in self.compared:
             label = self.road.label(pair, self.heard)
             labelled.append(likely_label(label, self.road.constitution) if self._is_waiting(pair) else label)
         return self.road.choose(labelled).pairs
@@ -162,7 +180,7 @@ class PlanBlock(Block):
     def missing_critiques(self) -> Iterator[Missing]:
         """Those of prompts whose labels are not all known yet are estimated."""
         settings, identity = self.road.settings.judge, self.road.models.judge.identity
-        open_prompts = {pair.prompt.id for pair in self.pairing.pairs if self._is_waiting(pair)}
+        open_prompts = {pair.prompt.id for pair in self.compared if self._is_waiting(pair)}
         for key in self.critique_lookup.missing:
             prompt = self.critiquing.places[key][0].prompt
             why = why_critiqued(prompt, settings, identity, self.road.templates.critique, self.previous)

@@ -1,14 +1,14 @@
 """A plan as a record: its steps, the reasons of what is missing, its sums, and all of it as JSON."""
 
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from rlaif.feedback.cost import Bill
 
-StageName = Literal["sample", "reason", "judge", "critique"]
+StageName = Literal["sample", "reason", "judge", "critique", "revise"]
 STAGES: tuple[StageName, ...] = ("sample", "judge", "critique")  # of every run
-_ORDER: tuple[StageName, ...] = ("sample", "reason", "judge", "critique")
+_OF_REVISIONS: tuple[StageName, ...] = ("revise",)  # told as "revision" by every plan, where there is none as 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,17 +52,22 @@ class Step:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """The run's steps in their order. `loading_s` is None where a model that must load was never timed."""
+    """The run's steps in their order. `loading_s` is None where a model that must load was never timed.
+
+    `left_out` counts answers that are there and complete and will not be judged, `found_and_kept` those that will be
+    although something speaks against it, both by reason.
+    """
 
     steps: tuple[Step, ...]
     loading_s: float | None
     is_token_count_exact: bool
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    found_and_kept: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def stages(self) -> tuple[StageName, ...]:
         """The stages a plan tells of, in order."""
-        own = {step.stage for step in self.steps}
-        return tuple(stage for stage in _ORDER if stage in own or stage in STAGES)
+        return tuple(dict.fromkeys([*(step.stage for step in self.steps), *STAGES]))
 
     def calls(self, stage: StageName) -> int:
         return sum(step.bill.calls for step in self.steps if step.stage == stage)
@@ -108,11 +113,11 @@ class Plan:
 
     def as_json(self) -> dict[str, Any]:
         bills = [step.bill for step in self.steps]
+        told = {"revision" if stage == "revise" else stage: stage for stage in (*self.stages, *_OF_REVISIONS)}
         return {
-            **{f"{stage}_calls": self.calls(stage) for stage in self.stages},
-            "revision_calls": 0,
-            **{f"{stage}_calls_are_estimated": self.is_estimated(stage) for stage in self.stages if stage != "sample"},
-            **{f"{stage}_wanted": self.wanted(stage) for stage in self.stages},
+            **{f"{name}_calls": self.calls(stage) for name, stage in told.items()},
+            **{f"{name}_calls_are_estimated": self.is_estimated(told[name]) for name in told if name != "sample"},
+            **{f"{name}_wanted": self.wanted(stage) for name, stage in told.items()},
             "prompt_tokens": sum(bill.prompt_tokens for bill in bills),
             "shared_tokens": sum(bill.shared_tokens for bill in bills),
             "output_tokens": sum(bill.output_tokens for bill in bills),
@@ -122,4 +127,6 @@ class Plan:
             "groups": [asdict(group) for group in self.groups],
             "bills": [asdict(bill) for bill in bills],
             "notes": list(self.notes()),
+            "left_out": dict(self.left_out),
+            "found_and_kept": dict(self.found_and_kept),
         }

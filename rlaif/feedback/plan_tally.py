@@ -48,6 +48,10 @@ class StageTally:
             self._tokens = self._tokens or TokenCount(self._counter(), self._num_blocks)
             self._tokens.add(asking.requests, [one.key for one in missing])
 
+    @property
+    def has_estimates(self) -> bool:
+        return bool(self._estimated.total())
+
     def step(self, expected: Output, *, is_estimated: bool) -> Step:
         """`expected`: the tokens of an answer."""
         calls = self._calls.total()

@@ -10,10 +10,11 @@ from pathlib import Path
 
 from rlaif.constitution import Constitution, Principle, PrincipleTest
 from rlaif.feedback.ask import Asking, Session, ask
+from rlaif.feedback.finished import bare_response
 from rlaif.feedback.mode import Mode, Pass, Values
 from rlaif.feedback.modes import mode_of
 from rlaif.feedback.progress import Progress
-from rlaif.records import Message, Prompt, Response, ResponsePair
+from rlaif.records import Message, Prompt, ResponsePair
 from rlaif.settings import JudgeSettings, LabelSettings
 from rlaif.store import Kind, Store
 from rlaif.store.wanted import write_wanted
@@ -115,17 +116,7 @@ def _alone(principle: Principle) -> Constitution:
 def _pair(test: PrincipleTest) -> ResponsePair:
     """The pair's x is the answer that sorts first, whichever should be better."""
     prompt = Prompt(messages=(Message("user", test.conversation),))
-    x, y = sorted((_response(prompt, text) for text in (test.response_a, test.response_b)), key=lambda one: one.id)
-    return ResponsePair(prompt, x, y)
-
-
-def _response(prompt: Prompt, text: str) -> Response:
-    return Response(
-        prompt_id=prompt.id,
-        text=text,
-        policy="",
-        sample_index=0,
-        finish_reason="stop",
-        prompt_tokens=0,
-        output_tokens=0,
+    x, y = sorted(
+        (bare_response(prompt.id, text) for text in (test.response_a, test.response_b)), key=lambda one: one.id
     )
+    return ResponsePair(prompt, x, y)

@@ -13,11 +13,10 @@ from typing import Any
 from rlaif.feedback.cost import Rate, Rates, effort
 from rlaif.feedback.progress import Work
 from rlaif.pair_dataset import write_text
-from rlaif.settings import EngineSettings, Settings
+from rlaif.settings import EngineSettings, JudgeSettings, PolicySettings, Settings
 
 FILE = "timings.json"
 _SHARES = 0.98  # an engine that computes a larger part of what it reads does not keep what prompts share
-_STAGES = ("sample ", "reason with ", "judge with ", "score with ", "critique with ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +29,10 @@ class Timed:
 
 def engines_of(settings: Settings) -> dict[str, EngineSettings]:
     """Which engine runs which model."""
-    judge = {settings.judge.model: settings.judge.engine or settings.engine}
-    return {policy.model: policy.engine or settings.engine for policy in settings.policies} | judge
+    models: tuple[PolicySettings | JudgeSettings, ...] = (*settings.policies, *settings.judges_in_order())
+    own = {one.model: one.engine or settings.engine for one in models}
+    writer = settings.revision.model
+    return own if writer is None else {writer: settings.revision.engine or settings.engine} | own
 
 
 def write_timings(
@@ -53,18 +54,20 @@ def read_rates(runs: Path, settings: Settings) -> Rates:
     for file in sorted(runs.glob(f"*/{FILE}")):
         timings = _read(file)
         for model in (name for name, engine in wanted.items() if timings["engines"].get(name) == engine):
-            for stage in (
-                f"sample {model}",
-                f"judge with {model}",
-                f"critique with {model}",
-                f"reason with {model}",
-                f"score with {model}",
-            ):
+            for stage in stages_of(model, settings):
                 if stage in timings["stages"]:
                     timed.setdefault(stage, []).append(_timed(timings["stages"][stage]))
             if model in timings["loading"]:
                 loading[model] = timings["loading"][model]
     return Rates(by_stage={name: rate_of(own) for name, own in timed.items()}, loading_s=loading)
+
+
+def stages_of(model: str, settings: Settings) -> list[str]:
+    """What a model may be asked, by the names the stages report themselves with."""
+    rounds = range(1, settings.revision.rounds + 1)
+    written = [f"{what} with {model}, round {number}" for number in rounds for what in ("criticise", "revise")]
+    judged = [f"{what} with {model}" for what in ("reason", "judge", "score", "critique")]
+    return [f"sample {model}", *judged, *written]
 
 
 def rate_of(timed: Sequence[Timed]) -> Rate:

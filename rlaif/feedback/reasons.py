@@ -15,14 +15,17 @@ from rlaif.feedback.keys import answering
 from rlaif.feedback.mode import About
 from rlaif.feedback.previous import Previous
 from rlaif.feedback.principles_drawn import principles_asked
+from rlaif.feedback.road import Road
 from rlaif.records import Prompt, ResponsePair
-from rlaif.settings import JudgeSettings, PolicySettings
+from rlaif.settings import JudgeSettings, PolicySettings, Settings
 from rlaif.templates import Template
 
 NEVER_RUN = "never run"
 NOT_YET = "not asked yet"
 NEW_PROMPTS = "new prompts: {prompts}"
 NEW_ANSWERS = "new answers to compare"
+OTHER_PAIRS = "other answers meet, or new ones"
+PASSED_ON = "passed on by the judge before"
 NOT_KEPT = "failed, refused or unfinished last time"
 
 
@@ -89,6 +92,37 @@ def why_judged(
         return f"principles_per_pair changed: {before or 'all'} → {now or 'all'}"
     drawn = principles_asked(pair, previous.constitution, was)
     return NOT_KEPT if content in [content_read(one, was.mode) for one in drawn] else "other principles are drawn"
+
+
+def why_judged_by(road: Road, judge: int, about: About, template: Template, previous: Previous | None) -> str:
+    """The same for one of a road's judges, by its number in the order they are asked."""
+    member, settings = road.judges.members[judge], road.settings
+    if previous is None:
+        return NEVER_RUN
+    alone = previous.with_judge(member.identity, member.settings)
+    if settings.judges.others and alone is None and not previous.is_known(member.identity):
+        return f"judge is new: {member.name}"
+    why = why_judged(about, member.settings, member.identity, template, alone or previous)
+    if why == NEW_ANSWERS:
+        return why_new_pair(settings, previous.settings)
+    if why == NOT_KEPT and judge and road.judges.is_cascade:
+        return why_passed_on(settings, previous.settings)
+    return why
+
+
+def why_new_pair(now: Settings, before: Settings) -> str:
+    """Why answers that both were there are compared only now."""
+    if now.schedule == before.schedule:
+        return NEW_ANSWERS if now.schedule.kind != "swiss" else OTHER_PAIRS
+    kinds = [settings.schedule.kind for settings in (before, now)]
+    return f"schedule changed: {' → '.join(kinds) if kinds[0] != kinds[1] else kinds[0]}"
+
+
+def why_passed_on(now: Settings, before: Settings) -> str:
+    """Why a judge of a cascade is asked what it was not asked before."""
+    if before.judges.ask == "cascade" and now.judges.threshold > before.judges.threshold:
+        return f"threshold raised from {before.judges.threshold:g} to {now.judges.threshold:g}"
+    return PASSED_ON
 
 
 _OF_MODE: dict[str, tuple[str, ...]] = {

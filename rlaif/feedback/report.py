@@ -13,7 +13,7 @@ from rlaif.constitution import Constitution
 from rlaif.feedback.counts import RunCount, most_first
 from rlaif.feedback.critique import deciding_principle
 from rlaif.feedback.road import Block, Road
-from rlaif.settings import Settings
+from rlaif.settings import CleaningSettings, Settings
 
 
 @dataclass
@@ -25,6 +25,7 @@ class Figures:
     labelled_pairs: int = 0
     scored_by_continuation: int = 0
     heard: Counter[str] = field(default_factory=Counter)
+    silent: Counter[str] = field(default_factory=Counter)
     order_decided: Counter[str] = field(default_factory=Counter)
     near_ties: Counter[str] = field(default_factory=Counter)
     leading: Counter[str] = field(default_factory=Counter)
@@ -43,18 +44,19 @@ class Figures:
         for label in block.labelled:
             for verdict in label.verdicts:
                 self.heard[verdict.principle_id] += verdict.probability is not None
+                self.silent[verdict.principle_id] += verdict.probability is None
                 self.order_decided[verdict.principle_id] += verdict.is_order_decided
                 self.near_ties[verdict.principle_id] += verdict.is_near_tie and not verdict.is_order_decided
         self._add_judgments(block)
 
     def _add_judgments(self, block: Block) -> None:
         uncovered: defaultdict[str, list[float]] = defaultdict(list)
-        for judgment in (one for own in block.judgments.values() for one in own):
+        for judgment in (one for heard in block.heard for own in heard.judgments.values() for one in own):
             self.scored_by_continuation += judgment.choice_method == "continuation"
             if judgment.uncovered is not None:
                 uncovered[judgment.principle_id].append(judgment.uncovered)
         scores: defaultdict[str, list[float]] = defaultdict(list)
-        for score in block.heard.scores.values():
+        for score in (one for heard in block.heard for one in heard.scores.values()):
             self.scored_by_continuation += score.choice_method == "continuation"
             if score.uncovered is not None:
                 uncovered[score.principle_id].append(score.uncovered)
@@ -76,11 +78,15 @@ def summarise(figures: Figures, road: Road) -> dict[str, Any]:
         "rlaif": __version__,
         "constitution": {"name": constitution.name, "version": constitution.version},
         "judge": asdict(models.judge.identity),
+        **({"other_judges": [asdict(one.identity) for one in models.others]} if models.others else {}),
         "policies": [asdict(model.identity) for model in models.policies],
         "pairs": figures.pairs,
         "labelled_pairs": figures.labelled_pairs,
         "stages": {name: asdict(stage) for name, stage in figures.count.stages().items()},
         "left_out": most_first(figures.count.left_out),
+        "found_and_kept": {
+            reason: count for reason, count in most_first(figures.count.found_and_kept).items() if count
+        },
         "principles": _principles(figures, constitution),
         "scored_by_continuation": figures.scored_by_continuation,
         "unanswered": [
@@ -98,6 +104,7 @@ def _principles(figures: Figures, constitution: Constitution) -> list[dict[str, 
             "id": principle.id,
             "weight": principle.weight,
             "judged_pairs": figures.heard[principle.id],
+            "silent_pairs": figures.silent[principle.id],
             "near_ties": figures.near_ties[principle.id],
             "near_tie_share": _share(figures.near_ties[principle.id], figures.heard[principle.id]),
             "order_decided": figures.order_decided[principle.id],
@@ -125,7 +132,7 @@ def _share(part: float, whole: int) -> float | None:
 
 def dataset_card(summary: dict[str, Any], settings: Settings, constitution: Constitution) -> str:
     """The README.md of the dataset folder, in the form the Hugging Face Hub reads."""
-    judge, policies = settings.judge.model, ", ".join(policy.model for policy in settings.policies)
+    judges, policies = _judges(settings), ", ".join(policy.model for policy in settings.policies)
     size = next(tag for limit, tag in _SIZES if summary["pairs"] < limit)
     lines = [
         "---",
@@ -146,12 +153,14 @@ def dataset_card(summary: dict[str, Any], settings: Settings, constitution: Cons
         "",
         f"# Preference pairs: {settings.name}",
         "",
-        f"{summary['pairs']} pairs of answers by {policies}, compared by the judge model {judge} under the constitution"
+        f"{summary['pairs']} pairs of answers by {policies}, compared by {judges} under the constitution"
         f" “{constitution.name}” (version {constitution.version}), made with rlaif {summary['rlaif']}.",
         "The labels are a model's, not people's: how far they agree with people has to be measured before they are"
         " trusted.",
     ]
-    tiny = [name for name in dict.fromkeys([judge, *(p.model for p in settings.policies)]) if name.startswith("tiny-")]
+    judged_by = [judge.model for judge in settings.judges_in_order()]
+    models = dict.fromkeys([*judged_by, *(policy.model for policy in settings.policies)])
+    tiny = [name for name in models if name.startswith("tiny-")]
     if tiny:
         lines.append(f"{' and '.join(tiny)} are tiny models for trying the software: this data is not for real work.")
     lines += [
@@ -160,10 +169,23 @@ def dataset_card(summary: dict[str, Any], settings: Settings, constitution: Cons
         "",
         *_columns(settings),
         "",
+        *_prompts(summary["prompts"], settings.cleaning),
+        "",
         *_outcomes(summary),
         "",
     ]
     return "\n".join(lines)
+
+
+def _judges(settings: Settings) -> str:
+    """Who compared, and how several became one."""
+    names = [judge.model for judge in settings.judges_in_order()]
+    if len(names) == 1:
+        return f"the judge model {names[0]}"
+    pool = {"mean": "mean of log-odds", "majority": "majority", "last": "the last one asked"}[settings.judges.pool]
+    how = f"a {settings.judges.ask} of the judge models {', '.join(names)} (pool: {pool}"
+    is_cascade = settings.judges.ask == "cascade"
+    return how + (f"; passed on up to |p - 0.5| = {settings.judges.threshold:g})" if is_cascade else ")")
 
 
 _SIZES = (
@@ -231,4 +253,24 @@ def _outcomes(summary: dict[str, Any]) -> list[str]:
         lines.append(f"- {name}: {stage['planned']} planned = {counts or 'none'}")
     for reason, count in summary["left_out"].items():
         lines.append(f"- left out: {count} × {reason}")
+    lines += [f"- found and kept: {count} × {reason}" for reason, count in summary["found_and_kept"].items()]
     return lines
+
+
+def _prompts(prompts: dict[str, Any], cleaning: CleaningSettings) -> list[str]:
+    """Where every row of the prompt sets went, and what was looked for in them."""
+    lines = ["## Prompts", "", f"- {prompts['rows']} rows read, {prompts['used']} prompts used"]
+    lines += [f"- left out: {count} × {reason}" for reason, count in prompts["left_out"].items()]
+    lines += [f"- found and kept: {count} × {reason}" for reason, count in prompts["found_and_kept"].items()]
+    if cleaning.near_duplicate_prompts == "off":
+        lines.append("- nobody looked for near-duplicates")
+    else:
+        lines.append(f"- near-duplicate: {cleaning.likeness:.0%} or more of the runs of three words are shared")
+    if not cleaning.benchmarks:
+        return [*lines, "- compared with no benchmark"]
+    return [
+        *lines,
+        f"- in a benchmark: a run of {cleaning.run_words} words, a shorter text whole; compared with"
+        f" {', '.join(cleaning.benchmarks)}: {prompts['benchmark_texts']} texts, {prompts['benchmark_texts_too_short']}"
+        " of them too short to be looked for",
+    ]

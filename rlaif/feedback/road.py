@@ -5,7 +5,7 @@ a few prompts with everything that belongs to them, and only what is looked at l
 for what blocks want; `plan` walks the same blocks with stand-ins for answers that are not there yet.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Generic, TypeVar
@@ -14,12 +14,13 @@ from rlaif.constitution import Constitution
 from rlaif.feedback.ask import Asking, Known, Model, look_up
 from rlaif.feedback.choose import Choice, choose_pairs
 from rlaif.feedback.critique import CritiqueStage, critique_stage
-from rlaif.feedback.hearing import label_heard
+from rlaif.feedback.hear_pairs import label_judged
+from rlaif.feedback.hearing import Hearing
+from rlaif.feedback.judges import Judges, judges_of
 from rlaif.feedback.mode import Heard, Mode, Pass, Values
-from rlaif.feedback.modes import mode_of
-from rlaif.feedback.pairing import Pairing, pair_up
+from rlaif.feedback.pairing import NEAR_DUPLICATE, Pairing, count_near_duplicates, pair_up
 from rlaif.feedback.sample import Sample, SampleStage, sample_stage
-from rlaif.records import Judgment, LabelledPair, Pair, Prompt, ResponsePair
+from rlaif.records import LabelledPair, Pair, Prompt, ResponsePair
 from rlaif.settings import Settings
 from rlaif.templates import Template
 
@@ -29,19 +30,32 @@ _BLOCKS_KEPT = 2  # so a run of few blocks works everything out once
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Models:
-    """Who answers (one per policy of the settings, in order) and who judges."""
+    """Who answers (one per policy of the settings, in order) and who judges; `others` are the judges beside `judge`."""
 
     policies: tuple[Model, ...]
     judge: Model
+    others: tuple[Model, ...] = ()
+
+    @property
+    def judges(self) -> tuple[Model, ...]:
+        """In the order they are asked."""
+        return (*self.others, self.judge)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Templates:
-    """`mode` is what a judge reads in a mode that has a template of its own; else it reads `judge`."""
+    """`mode` is what `judge` reads in a mode that has a template of its own; else it reads `judge`. `others` are what
+    the judges beside it read."""
 
     judge: Template
     critique: Template
     mode: Template | None = None
+    others: tuple[Template, ...] = ()
+
+    @property
+    def judges(self) -> tuple[Template, ...]:
+        """In the order the judges are asked."""
+        return (*self.others, self.mode or self.judge)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,10 +73,15 @@ class Road:
         return [sample_stage(prompts, policy, model.identity) for policy, model in asked]
 
     @cached_property
+    def judges(self) -> Judges:
+        """Who judges, and how."""
+        identities = [model.identity for model in self.models.judges]
+        return judges_of(self.settings, self.constitution, identities, self.templates.judges)
+
+    @property
     def mode(self) -> Mode:
-        """How the judge judges."""
-        template = self.templates.mode or self.templates.judge
-        return mode_of(self.settings.judge, self.constitution, template, self.models.judge.identity)
+        """How `judge` judges, whoever else does."""
+        return self.judges.members[-1].mode
 
     def critiquing(self, pairs: Sequence[Pair]) -> CritiqueStage:
         """What is asked about the dataset's pairs: nothing where the settings want no critiques."""
@@ -70,13 +89,25 @@ class Road:
         identity, template = self.models.judge.identity, self.templates.critique
         return critique_stage(asked, self.constitution, self.settings.judge, template=template, identity=identity)
 
-    def label(self, pair: ResponsePair, heard: Heard) -> LabelledPair:
-        """A pair's label: what the judge said in its mode, and what checks compute."""
+    def label(self, pair: ResponsePair, heard: Sequence[Heard]) -> LabelledPair:
+        """A pair's label: what each judge said in its mode, and what checks compute."""
         settings, floor = self.settings.label, self.settings.pairs.probability_floor
-        return label_heard(self.mode, pair, heard, self.constitution, probability_floor=floor, settings=settings)
+        judged = self.judges.verdicts(pair, heard, settings, floor)
+        return label_judged(pair, judged, self.constitution, probability_floor=floor, settings=settings)
+
+    def pair_up(self, samples: Sequence[Sample], stand_ins: Container[str] = frozenset()) -> Pairing:
+        """The pairs to judge, without answers that say nearly the same where the settings want none."""
+        return pair_up(samples, likeness=self.settings.cleaning.removed_likeness, stand_ins=stand_ins)
+
+    def found_and_kept(self, samples: Sequence[Sample], stand_ins: Container[str] = frozenset()) -> dict[str, int]:
+        """Answers that are judged although they say nearly the same as another, where the settings ask for a report."""
+        wanted = self.settings.cleaning
+        if wanted.near_duplicate_answers != "report":
+            return {}
+        return {NEAR_DUPLICATE: count_near_duplicates(samples, wanted.likeness, stand_ins)}
 
     def choose(self, labelled: Sequence[LabelledPair]) -> Choice:
-        return choose_pairs(labelled, self.settings.pairs, judge=self.settings.judge.model)
+        return choose_pairs(labelled, self.settings.pairs, judge=self.judges.name)
 
 
 class Block:
@@ -84,7 +115,6 @@ class Block:
 
     def __init__(self, road: Road, prompts: Sequence[Prompt], known: Known) -> None:
         self.road, self.prompts, self.known = road, prompts, known
-        self._passes: list[Pass] = []
 
     @cached_property
     def sampling(self) -> list[SampleStage]:
@@ -101,33 +131,38 @@ class Block:
 
     @cached_property
     def pairing(self) -> Pairing:
-        return pair_up(self.samples)
-
-    def judging(self, number: int) -> Pass:
-        """A pass of the judge's mode. It may be read once the passes before it have answers."""
-        while len(self._passes) <= number:
-            earlier = [self.answers(n) for n in range(len(self._passes))]
-            self._passes.append(self.road.mode.plan_pass(self.pairing.pairs, earlier))
-        return self._passes[number]
-
-    def answers(self, number: int) -> Values:
-        """What is known of a pass."""
-        return look_up(self.judging(number).asking, self.known).values
-
-    @cached_property
-    def heard(self) -> Heard:
-        """What the judge said about the pairs."""
-        numbers = range(len(self.road.mode.stages))
-        return self.road.mode.hear([self.judging(n) for n in numbers], [self.answers(n) for n in numbers])
+        return self.road.pair_up(self.samples)
 
     @property
-    def judgments(self) -> Mapping[str, list[Judgment]]:
-        """By pair; none in a mode that does not compare."""
-        return self.heard.judgments
+    def found_and_kept(self) -> dict[str, int]:
+        """Answers that are in pairs although something speaks against it."""
+        return self.road.found_and_kept(self.samples)
+
+    @cached_property
+    def hearing(self) -> Hearing:
+        return Hearing(self.road.judges, self.pairing.pairs, self.answers)
+
+    def judging(self, number: int) -> Pass:
+        """What is asked in a sitting of the judges. It may be read once those before it have answers."""
+        return self.hearing.judging(number)
+
+    def answers(self, number: int) -> Values:
+        """What is known of a sitting."""
+        return look_up(self.judging(number).asking, self.known).values
+
+    @property
+    def compared(self) -> Sequence[ResponsePair]:
+        """The pairs that the schedule has compared."""
+        return self.hearing.compared
+
+    @cached_property
+    def heard(self) -> tuple[Heard, ...]:
+        """What each judge said about them."""
+        return tuple(self.hearing.heard(judge) for judge in range(len(self.road.judges.members)))
 
     @cached_property
     def labelled(self) -> tuple[LabelledPair, ...]:
-        return tuple(self.road.label(pair, self.heard) for pair in self.pairing.pairs)
+        return tuple(self.road.label(pair, self.heard) for pair in self.compared)
 
     @cached_property
     def choice(self) -> Choice:
@@ -148,7 +183,7 @@ class Block:
     def askings(self) -> Iterator[Asking]:
         """Everything that is asked about these prompts."""
         yield from (stage.asking for stage in self.sampling)
-        yield from (self.judging(number).asking for number in range(len(self.road.mode.stages)))
+        yield from (self.judging(number).asking for number in range(len(self.road.judges.sittings)))
         yield self.critiquing.asking
 
 
@@ -173,6 +208,7 @@ class Blocks(Generic[B]):
 
 def prompts_per_block(road: Road) -> int:
     samples = sum(policy.samples for policy in road.settings.policies)
-    judgments = samples * (samples - 1) * len(road.constitution.enabled)  # both orders of every pair
-    judgments *= road.settings.judge.reasonings if road.settings.judge.mode == "reasoned" else 1
+    comparisons = road.judges.schedule.comparisons(samples)
+    judgments = 2 * comparisons * len(road.constitution.enabled)  # both orders
+    judgments *= sum(one.reasonings if one.mode == "reasoned" else 1 for one in road.settings.judges_in_order())
     return max(1, BLOCK_JUDGMENTS // max(judgments, samples))

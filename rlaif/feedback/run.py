@@ -4,6 +4,7 @@
       dataset/          Parquet and card: `datasets.load_dataset` reads the folder
       pairs.jsonl       the same rows
       labels.parquet    every judged pair, in the dataset or not
+      strengths.parquet with pairs.rank_by bradley_terry: every compared answer's strength and standard error
       settings.yaml     the settings exactly as used
       constitution.yaml the constitution exactly as used, `extends` resolved
       templates/        the templates exactly as used
@@ -32,6 +33,7 @@ from rlaif.feedback.ask import Model, Session, Value
 from rlaif.feedback.budget import Budget
 from rlaif.feedback.counts import StageCount
 from rlaif.feedback.generate import ask_models
+from rlaif.feedback.judge import refuse_several_judges
 from rlaif.feedback.plan import plan_feedback
 from rlaif.feedback.plan_record import Plan
 from rlaif.feedback.previous import latest_run, read_previous
@@ -40,8 +42,9 @@ from rlaif.feedback.progress import Progress
 from rlaif.feedback.rates import read_rates
 from rlaif.feedback.report import Figures, dataset_card, summarise
 from rlaif.feedback.road import Block, Models, Road, Templates
-from rlaif.pair_dataset import DatasetWriter, JsonlWriter, LabelWriter, write_text
-from rlaif.prompt_sets import PromptSet, read_prompts
+from rlaif.feedback.strengths import STRENGTH_SCHEMA, strength_rows
+from rlaif.pair_dataset import DatasetWriter, JsonlWriter, LabelWriter, TableWriter, write_text
+from rlaif.prompt_sets import PromptSet, clean, read_prompts
 from rlaif.settings import EngineSettings, JudgeSettings, Settings
 from rlaif.store import Kind, Store
 from rlaif.store.gc import tests_folder
@@ -66,12 +69,19 @@ def read_inputs(settings: Settings, base: Path) -> Inputs:
     """Everything a run reads. Paths are relative to `base`, the folder of the settings file. Raises InputError."""
     return Inputs(
         constitution=load_constitution(settings.constitution, base=base),
-        prompts=read_prompts(settings.prompts, base=base),
-        templates=Templates(
-            judge=_comparison_template(settings.judge.template, base, num_choices=2),
-            critique=_comparison_template(settings.judge.critique_template, base, num_choices=0),
-            mode=None if settings.judge.mode == "verdict" else judge_template(settings.judge, base),
-        ),
+        prompts=clean(read_prompts(settings.prompts, base=base), settings.cleaning, base=base),
+        templates=find_templates(settings, base),
+    )
+
+
+def find_templates(settings: Settings, base: Path) -> Templates:
+    """The templates that the judges' settings name, checked."""
+    *others, judge = settings.judges_in_order()
+    return Templates(
+        judge=_comparison_template(judge.template, base, num_choices=2),
+        critique=_comparison_template(judge.critique_template, base, num_choices=0),
+        mode=None if judge.mode == "verdict" else judge_template(judge, base),
+        others=tuple(judge_template(one, base) for one in others),
     )
 
 
@@ -146,7 +156,13 @@ def run(
         blocks = ask_models(road, inputs.prompts.prompts, store=store, progress=progress, budget=budget)
         summary = write_run(folder, progress.track(blocks, "writing"), road, inputs.prompts)
         _announce(store, progress)
-    _check_verdicts(summary, settings, folder)
+    check_verdicts(summary, settings, complete=folder / "run.json")
+    if not summary["pairs"]:
+        raise IncompleteRun(
+            f"no pair entered the dataset ({leading_reasons(summary['left_out'])}).",
+            where=str(folder),
+            do="Sample more or longer answers (policies.samples, sampling.max_tokens), or lower pairs.min_margin.",
+        )
     return summary
 
 
@@ -154,9 +170,10 @@ def test_constitution(
     constitution: Constitution, settings: Settings, *, base: Path, progress: Progress
 ) -> list[Tested]:
     """Put a constitution's own tests to the judge of these settings, through the project's store."""
+    refuse_several_judges(settings, "rlaif constitution test")
     template = judge_template(settings.judge, base)
     log_file = base / settings.output / "constitution-test.log"
-    judge = _model(settings.judge.model, settings.judge.engine or settings.engine, log_file)
+    judge = judge_of(settings, log_file)
     wish = tests_folder(base / settings.output, constitution.name, settings.judge.model)
     with Store(settings.store_place(base), will_append=True) as store, Session(judge) as session:
         found = run_tests(
@@ -175,8 +192,13 @@ def _announce(store: Store, progress: Progress | None) -> None:
 def models_of(settings: Settings, log_file: Path) -> Models:
     """The models of a run, known by their small files or their servers; none is loaded."""
     policies = [_model(policy.model, policy.engine or settings.engine, log_file) for policy in settings.policies]
-    judge = _model(settings.judge.model, settings.judge.engine or settings.engine, log_file)
-    return Models(policies=tuple(policies), judge=judge)
+    judges = [_model(one.model, one.engine or settings.engine, log_file) for one in settings.judges_in_order()]
+    return Models(policies=tuple(policies), judge=judges[-1], others=tuple(judges[:-1]))
+
+
+def judge_of(settings: Settings, log_file: Path) -> Model:
+    """The judge alone."""
+    return _model(settings.judge.model, settings.judge.engine or settings.engine, log_file)
 
 
 def _model(name: str, engine: EngineSettings, log_file: Path) -> Model:
@@ -198,56 +220,87 @@ def write_run(folder: Path, blocks: Iterable[Block], road: Road, prompts: Prompt
         write_text(folder / "constitution.yaml", dump_constitution(constitution))
         write_text(folder / "templates" / "judge.txt", dump_template(road.templates.judge))
         write_text(folder / "templates" / "critique.txt", dump_template(road.templates.critique))
-        _write_mode_template(folder / "templates" / "mode.txt", road.templates.mode)
+        write_mode_template(folder / "templates" / "mode.txt", road.templates.mode)
+        write_other_templates(folder / "templates", road.templates.others)
         figures = Figures()
         labels, lines = LabelWriter(folder / "labels.parquet"), JsonlWriter(folder / "pairs.jsonl")
+        strengths = _strengths_writer(folder / "strengths.parquet", settings)
         dataset = DatasetWriter(folder / "dataset")
         with wanted_writer(folder) as want:
             for block in blocks:
                 figures.add(block)
                 labels.add(block.labelled)
+                if strengths is not None:
+                    strengths.add_rows(strength_rows(block.labelled))
                 lines.add(block.pairs)
                 dataset.add(block.pairs)
                 for asking in block.askings():
                     want(asking.kind, [place for key in asking.requests for place in asking.places(key)])
         summary = summarise(figures, road)
-        summary["prompts"] = {
-            "rows": prompts.num_rows,
-            "used": len(prompts.prompts),
-            "left_out": prompts.drop_counts,
-        }
+        summary["prompts"] = prompts.figures()
         labels.finish()
+        if strengths is not None:
+            strengths.finish()
         lines.finish()
         dataset.finish(dataset_card(summary, settings, constitution))
         write_text(complete, json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
     return summary
 
 
-def _write_mode_template(path: Path, template: Template | None) -> None:
+def _strengths_writer(path: Path, settings: Settings) -> TableWriter | None:
+    """Where strengths are written, when pairs are ranked by them."""
+    if settings.pairs.rank_by == "bradley_terry":
+        return TableWriter(path, STRENGTH_SCHEMA)
+    path.unlink(missing_ok=True)  # of an earlier run
+    return None
+
+
+def write_mode_template(path: Path, template: Template | None) -> None:
     if template is None:
         path.unlink(missing_ok=True)  # of an earlier run in another mode
     else:
         write_text(path, dump_template(template))
 
 
-def _check_verdicts(summary: dict[str, Any], settings: Settings, folder: Path) -> None:
+def write_other_templates(folder: Path, templates: Sequence[Template]) -> None:
+    for old in folder.glob("other-*.txt"):
+        old.unlink()
+    for number, template in enumerate(templates):
+        write_text(folder / f"other-{number}.txt", dump_template(template))
+
+
+def check_verdicts(summary: dict[str, Any], settings: Settings, *, complete: Path) -> None:
     """A run that asked and got too little in return must not look like a success to a script."""
     judged = StageCount(**summary["stages"]["judge"])
-    if judged.no_verdict_share > settings.max_no_verdict_share:
+    if settings.judges.others and "principles" in summary:
+        _check_several(summary, settings, complete)
+    elif judged.no_verdict_share > settings.max_no_verdict_share:
         raise IncompleteRun(
             f"{judged.no_verdict_share:.1%} of {judged.planned} judgments have no verdict; allowed are"
-            f" {settings.max_no_verdict_share:.1%} ({_leading_reasons(judged.reasons)}).",
-            where=str(folder),
-            do="The files are written. Look at the reasons in run.json, or raise max_no_verdict_share.",
+            f" {settings.max_no_verdict_share:.1%} ({leading_reasons(judged.reasons)}).",
+            where=str(complete.parent),
+            do=f"The files are written. Look at the reasons in {complete.name}, or raise max_no_verdict_share.",
         )
-    if not summary["pairs"]:
+
+
+def _check_several(summary: dict[str, Any], settings: Settings, complete: Path) -> None:
+    """Of several judges one may be silent where another speaks: what counts is what none of them gave."""
+    heard, silent = (sum(row[name] for row in summary["principles"]) for name in ("judged_pairs", "silent_pairs"))
+    if silent > settings.max_no_verdict_share * (heard + silent):
+        reasons = {
+            f"{name}, {reason}": count
+            for name, stage in summary["stages"].items()
+            if name.startswith("judge")
+            for reason, count in stage["reasons"].items()
+        }
         raise IncompleteRun(
-            f"no pair entered the dataset ({_leading_reasons(summary['left_out'])}).",
-            where=str(folder),
-            do="Sample more or longer answers (policies.samples, sampling.max_tokens), or lower pairs.min_margin.",
+            f"no judge gave a verdict on {silent:,} of {heard + silent:,} principles of pairs; allowed are"
+            f" {settings.max_no_verdict_share:.1%} ({leading_reasons(reasons)}).",
+            where=str(complete.parent),
+            do=f"The files are written. Look at the reasons in {complete.name}, or raise max_no_verdict_share.",
         )
 
 
-def _leading_reasons(reasons: dict[str, int]) -> str:
+def leading_reasons(reasons: dict[str, int]) -> str:
     leading: Sequence[tuple[str, int]] = sorted(reasons.items(), key=lambda item: -item[1])[:3]
-    return "; ".join(f"{count} × {reason}" for reason, count in leading)
+    return "; ".join(f"{count} × {reason}" for reason, count in leading) or "there was none"

@@ -52,9 +52,9 @@ def sample_stage(prompts: Sequence[Prompt], policy: PolicySettings, identity: Mo
         name=f"sample {policy.model}",
         kind="responses",
         requests=Requests(places, lambda key, place: _request(key, place[0], policy)),
-        read=lambda answer: _value(answer, policy.sampling.max_tokens),
+        read=lambda answer: written_value(answer, policy.sampling.max_tokens),
         outcome=lambda value: value["outcome"],
-        is_valid=lambda value: _still_answers(value, policy.sampling.max_tokens),
+        is_valid=lambda value: still_answers(value, policy.sampling.max_tokens),
         places=lambda key: (key, cut_key(key, policy.sampling.max_tokens)),
         place=lambda key, value: cut_key(key, value["max_tokens"]) if value["finish_reason"] == "length" else key,
     )
@@ -83,7 +83,8 @@ def _request(key: str, prompt: Prompt, policy: PolicySettings) -> Request:
     return Request(id=key, messages=prompt.messages, sampling=sampling)
 
 
-def _value(answer: Completion | Failure, max_tokens: int) -> Value:
+def written_value(answer: Completion | Failure, max_tokens: int) -> Value:
+    """What is kept of a text that a model was asked to write, be it an answer, a critique of it or its revision."""
     if isinstance(answer, Failure):
         outcome: Outcome = "failed" if answer.kind == "failed" else "refused"
         return {"outcome": outcome, "reason": answer.reason}
@@ -105,7 +106,7 @@ def _value(answer: Completion | Failure, max_tokens: int) -> Value:
     }
 
 
-def _still_answers(value: Value, max_tokens: int) -> bool:
+def still_answers(value: Value, max_tokens: int) -> bool:
     """Whether a stored answer is what this limit would give: complete within it, or cut at exactly it."""
     if value["finish_reason"] == "length":
         return bool(value["max_tokens"] == max_tokens)

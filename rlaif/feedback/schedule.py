@@ -178,6 +178,25 @@ def half_of_all_pairs(n: int) -> int:
     return math.ceil(n * (n - 1) / 4)
 
 
+def most_rounds(n: int, comparisons: int) -> int:
+    """The most Swiss rounds that so many comparisons of n answers can take; exact up to half of all of them.
+
+    A round leaves out nobody (of an odd number, one) while everyone has met at most half of the others: what is left
+    to play then holds a Hamiltonian path (Dirac 1952). Later rounds may seat fewer, but of a graph's edges a largest
+    matching holds at least one in Δ + 1, with Δ the largest degree (Vizing 1964).
+    """
+    if n < 2:
+        return 0
+    all_of_them = n * (n - 1) // 2
+    wanted, seated = min(comparisons, all_of_them), n // 2
+    rounds = min((n + 1) // 2, math.ceil(wanted / seated))
+    played, most_left = rounds * seated, n - 1 - rounds + n % 2
+    while played < wanted:
+        played += max(1, math.ceil((all_of_them - played) / (most_left + 1)))
+        rounds += 1
+    return rounds
+
+
 def _sorted(ids: Sequence[str]) -> list[str]:
     names = sorted(ids)
     if len(set(names)) < len(names):

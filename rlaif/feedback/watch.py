@@ -24,6 +24,7 @@ from rlaif.errors import IncompleteRun, InputError
 from rlaif.feedback.ask import Model, Session
 from rlaif.feedback.budget import Budget
 from rlaif.feedback.difference import compare_labels, renames
+from rlaif.feedback.judge import refuse_several_judges
 from rlaif.feedback.pairing import pair_up
 from rlaif.feedback.progress import Progress
 from rlaif.feedback.run import judge_template, models_of, read_inputs
@@ -61,6 +62,7 @@ def watch(settings: Settings, *, base: Path, num_prompts: int, progress: Progres
 
     Raises what `rlaif generate` would where the start cannot be judged; later mistakes in the documents are rounds.
     """
+    refuse_several_judges(settings, "rlaif watch")
     prompts = read_inputs(settings, base).prompts.prompts  # all of it is checked before a model is loaded
     models = models_of(settings, base / settings.output / LOG)
     with Store(settings.store_place(base), will_append=True) as store:
@@ -184,7 +186,7 @@ def sample_pairs(
     for policy, model in zip(settings.policies, policies, strict=True):
         with Session(model) as session:
             samples += sample_responses(prompts, policy, session=session, store=store, progress=progress)
-    pairing = pair_up(samples)
+    pairing = pair_up(samples, likeness=settings.cleaning.removed_likeness)
     if not pairing.pairs:
         why = "; ".join(f"{number} × {reason}" for reason, number in pairing.left_out.items())
         raise IncompleteRun(

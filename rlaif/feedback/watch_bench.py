@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from rlaif.constitution import Constitution
 from rlaif.feedback.ask import Session
 from rlaif.feedback.difference import Row
-from rlaif.feedback.hearing import Lack, hear_pairs, label_heard
+from rlaif.feedback.hear_pairs import Lack, hear_pairs, label_heard
 from rlaif.feedback.modes import mode_of
 from rlaif.feedback.plan_record import Group
 from rlaif.feedback.progress import Progress

@@ -13,8 +13,9 @@ with it. And a rater who errs more at random has smaller log-odds in everything;
 import numpy as np
 from numpy.typing import ArrayLike
 
+from rlaif.numbers.coefficients import Coefficients
 from rlaif.numbers.figures import BoolArray, FloatArray, NotDefined
-from rlaif.numbers.logistic import LogisticFit, fit_logistic, standardised
+from rlaif.numbers.logistic import fit_logistic, standardised
 
 
 def effects_of(
@@ -23,7 +24,7 @@ def effects_of(
     clusters: ArrayLike,
     *,
     shown_first: FloatArray | None = None,
-) -> LogisticFit | NotDefined:
+) -> Coefficients | NotDefined:
     """One rater's effects. preferred (N,) in [0, 1] is its share for the first answer of the pair, NaN for no vote.
 
     shown_first (N,) is 1 where the rater saw the pair's first answer first, −1 where second; with it the fit has a
@@ -39,7 +40,7 @@ def excess_effects(
     clusters: ArrayLike,
     *,
     shown_first: tuple[FloatArray, FloatArray] | None = None,
-) -> LogisticFit | NotDefined:
+) -> Coefficients | NotDefined:
     """A rater's effects (N,) less those of others (N, R) together: coefficients `excess/NAME` beside the common ones.
 
     Only pairs that the rater and at least one of the others labelled count. shown_first: the rater's (N,) and the

@@ -7,7 +7,8 @@ needs correcting. A row that is merely *unusable* (an empty text, a conversation
 left out and counted with its place, since large datasets have a few. prompts/README.md has the fields.
 """
 
+from rlaif.prompt_sets.cleaning import clean
 from rlaif.prompt_sets.reading import PromptSet, read_prompts
-from rlaif.prompt_sets.rows import Drop
+from rlaif.prompt_sets.rows import Drop, Finding
 
-__all__ = ["Drop", "PromptSet", "read_prompts"]
+__all__ = ["Drop", "Finding", "PromptSet", "clean", "read_prompts"]

@@ -1,42 +1,60 @@
 """Prompts that repeat others, or that stand in a benchmark: found, reported, and left out if asked.
 
-    duplicates = find_near_duplicates(prompt_set, threshold=0.8)
-    copied = find_contamination(prompt_set, read_passages(["mmlu.jsonl"], base=folder))
-    prompt_set = without(prompt_set, [*duplicates, *copied])       # each counted with its reason and place
+    prompt_set = clean(read_prompts(settings.prompts, base=base), settings.cleaning, base=base)
+    print(*prompt_set.findings, prompt_set.drop_counts, prompt_set.kept_counts)
 
-Finding changes nothing. Equal conversations are one prompt already on reading (`reading`); here it is about those that
-differ in a comma, a name, a number. An answer's likeness to the others of its prompt is found by the same
-`rlaif.overlap.find_duplicates`, on the answers' texts.
+Finding changes nothing; what is removed is counted among the drops with its reason and place. Equal conversations are
+one prompt already on reading (`reading`); here it is about those that differ in a comma, a name, a number. An answer's
+likeness to the others of its prompt is found by the same `rlaif.overlap.find_duplicates` (`rlaif/feedback/pairing.py`).
 """
 
 import csv
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from rlaif.documents import no_such_file
 from rlaif.errors import DataError, Where
 from rlaif.overlap import Passages, find_duplicates
 from rlaif.overlap.passages import RUN_WORDS
 from rlaif.prompt_sets.reading import PromptSet
-from rlaif.prompt_sets.rows import Drop
+from rlaif.prompt_sets.rows import Drop, Finding
 from rlaif.records import Prompt
 
 BENCHMARK_FORMATS = (".jsonl", ".parquet", ".csv", ".txt")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """One prompt, and why it may not belong here. `same_as` is the place of what it repeats; `likeness` is the Jaccard
-    similarity to it, or the share of the prompt's word runs that stand in the benchmark."""
+class Cleaning(Protocol):
+    """What is wanted; `rlaif.settings.CleaningSettings` is one. The two wishes are "off", "report" or "remove"."""
 
-    prompt_id: str
-    reason: str
-    same_as: str
-    likeness: float
-    passage: str = ""
+    @property
+    def near_duplicate_prompts(self) -> str: ...
+    @property
+    def likeness(self) -> float: ...
+    @property
+    def benchmarks(self) -> tuple[str, ...]: ...
+    @property
+    def contaminated_prompts(self) -> str: ...
+    @property
+    def run_words(self) -> int: ...
+
+
+def clean(prompt_set: PromptSet, wanted: Cleaning, *, base: Path) -> PromptSet:
+    """The set with its findings, and without those prompts that are to be removed.
+
+    Benchmarks come first: of two prompts that are alike, one of them copied, the other one is to stay.
+    """
+    if wanted.benchmarks:
+        passages = read_passages(wanted.benchmarks, base=base, run_words=wanted.run_words)
+        looked_for = {"benchmark_texts": passages.num_examples, "benchmark_texts_too_short": passages.num_too_short}
+        prompt_set = replace(prompt_set, looked_for=looked_for)
+        prompt_set = _noted(prompt_set, find_contamination(prompt_set, passages), wanted.contaminated_prompts)
+    if wanted.near_duplicate_prompts != "off":
+        found = find_near_duplicates(prompt_set, threshold=wanted.likeness)
+        prompt_set = _noted(prompt_set, found, wanted.near_duplicate_prompts)
+    return prompt_set
 
 
 def find_near_duplicates(prompt_set: PromptSet, *, threshold: float, shingle_words: int = 3) -> list[Finding]:
@@ -47,7 +65,8 @@ def find_near_duplicates(prompt_set: PromptSet, *, threshold: float, shingle_wor
         Finding(
             prompt_id=prompts[one.index].id,
             reason="near-duplicate",
-            same_as=str(prompt_set.places.get(prompts[one.of].id, prompts[one.of].id)),
+            where=str(_place(prompt_set, prompts[one.index])),
+            same_as=str(_place(prompt_set, prompts[one.of])),
             likeness=one.similarity,
         )
         for one in found
@@ -64,6 +83,7 @@ def find_contamination(prompt_set: PromptSet, passages: Passages) -> list[Findin
                 Finding(
                     prompt_id=prompt.id,
                     reason="in a benchmark",
+                    where=str(_place(prompt_set, prompt)),
                     same_as=match.example,
                     likeness=match.share,
                     passage=match.run,
@@ -86,7 +106,16 @@ def without(prompt_set: PromptSet, findings: Iterable[Finding]) -> PromptSet:
     if not kept:
         do = "Raise the threshold, or look at the findings before removing them."
         raise DataError("every prompt repeats another or stands in a benchmark; none would be left.", do=do)
-    return PromptSet(kept, (*prompt_set.drops, *drops), prompt_set.places)
+    return replace(prompt_set, prompts=kept, drops=(*prompt_set.drops, *drops))
+
+
+def _noted(prompt_set: PromptSet, found: Sequence[Finding], wish: str) -> PromptSet:
+    """The set with these findings; where the wish is to remove them, without their prompts."""
+    is_removed = wish == "remove"
+    if is_removed and found:
+        prompt_set = without(prompt_set, found)
+    noted = (replace(finding, is_removed=is_removed) for finding in found)
+    return replace(prompt_set, findings=(*prompt_set.findings, *noted))
 
 
 def text_of(prompt: Prompt) -> str:

@@ -4,11 +4,11 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from rlaif.errors import DataError, Where
 from rlaif.prompt_sets import formats
-from rlaif.prompt_sets.rows import Drop, parse_row
+from rlaif.prompt_sets.rows import Drop, Finding, parse_row
 from rlaif.records import Prompt
 
 
@@ -23,12 +23,15 @@ class Source(formats.Source, Protocol):
 class PromptSet:
     """Prompts in the order first met, and the rows that gave none. Every row read is in exactly one of the two.
 
-    `places` says where each prompt was read, by its id.
+    `places` says where each prompt was read, by its id. `findings` are what cleaning found (`cleaning`): those removed
+    are drops as well, those only reported stay prompts. `looked_for` says what they were looked for in.
     """
 
     prompts: tuple[Prompt, ...]
     drops: tuple[Drop, ...]
     places: Mapping[str, Where] = field(default_factory=dict)
+    findings: tuple[Finding, ...] = ()
+    looked_for: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def num_rows(self) -> int:
@@ -38,6 +41,21 @@ class PromptSet:
     def drop_counts(self) -> dict[str, int]:
         """How many rows were left out, by reason."""
         return dict(Counter(drop.reason for drop in self.drops))
+
+    @property
+    def kept_counts(self) -> dict[str, int]:
+        """How many prompts were found and stay all the same, by reason."""
+        return dict(Counter(finding.reason for finding in self.findings if not finding.is_removed))
+
+    def figures(self) -> dict[str, Any]:
+        """What became of the rows, as plain JSON."""
+        return {
+            "rows": self.num_rows,
+            "used": len(self.prompts),
+            "left_out": self.drop_counts,
+            "found_and_kept": self.kept_counts,
+            **self.looked_for,
+        }
 
 
 def read_prompts(sources: Sequence[Source], *, base: Path) -> PromptSet:

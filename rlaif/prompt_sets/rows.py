@@ -22,6 +22,24 @@ class Drop:
     same_as: Where | None = None  # duplicates: the row that was kept
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One prompt that repeats another or stands in a benchmark. `same_as` is the place of what it repeats; `likeness`
+    is the Jaccard similarity to it, or the share of the prompt's word runs that stand in the benchmark."""
+
+    prompt_id: str
+    reason: str
+    where: str
+    same_as: str
+    likeness: float
+    passage: str = ""
+    is_removed: bool = False
+
+    def __str__(self) -> str:
+        quoted = f": “{self.passage}”" if self.passage else ""
+        return f"{self.where}: {self.reason} ({self.likeness:.0%}), {self.same_as}{quoted}"
+
+
 def choose_columns(names: Iterable[str], columns: Mapping[str, str], where: Where) -> dict[str, str]:
     """Which column holds which field: `columns` where it is given, else the columns named as our fields are."""
     known = list(names)

@@ -1,7 +1,8 @@
 """Garbage: results that nobody wants. A constitution edited fifty times leaves fifty constitutions' judgments behind.
 
-Who wants something says so in a `wanted.parquet` under an output folder: every run, and every constitution whose tests
-were put to a judge. Several output folders may share a store, and then all of them have to be named.
+Who wants something says so in a `wanted.parquet` under an output folder: every run, every constitution whose tests
+were put to a judge, every judge that was asked for its card. Several output folders may share a store, and then all of
+them have to be named.
 
 Only segments are cleaned: what a living process is appending is never touched. A segment with garbage in it is written
 anew without it, and then removed.
@@ -24,7 +25,7 @@ from rlaif.store.store import Store
 from rlaif.store.upkeep import alone
 from rlaif.store.wanted import WANTED, read_wanted
 
-RUNS, TESTS = "runs", "constitution-tests"  # folders of folders, in an output folder
+RUNS, TESTS, CARDS = "runs", "constitution-tests", "judge-cards"  # folders of folders, in an output folder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,17 +41,27 @@ class Collected:
 
 def tests_folder(output: Path, constitution: str, judge: str) -> Path:
     """Where it is written what the tests of a constitution want of a judge. Testing again replaces that wish."""
-    readable = re.sub(r"[^A-Za-z0-9._-]+", "-", f"{constitution}-{judge}").strip("-.")[:60]
-    return output / TESTS / f"{readable}-{digest([constitution, judge])[:8]}"
+    return output / TESTS / _name_of(constitution, judge)
+
+
+def card_folder(output: Path, constitution: str, judge: str, source: str) -> Path:
+    """Where it is written what the card of a judge wants that was asked about `source`. Asking again replaces it."""
+    return output / CARDS / _name_of(constitution, judge, source)
+
+
+def _name_of(*parts: str) -> str:
+    readable = re.sub(r"[^A-Za-z0-9._-]+", "-", "-".join(parts[:2])).strip("-.")[:60]
+    return f"{readable}-{digest(list(parts))[:8]}"
 
 
 def folders_that_want(output: Path, forget: Collection[str] = ()) -> list[Path]:
-    """The folders under an output folder that want something: of all runs but the forgotten, and of tests.
+    """The folders under an output folder that want something: of all runs but the forgotten, of tests and judge cards.
 
-    StoreError where there is none, or where a run does not say what it wants. Tests say so before they ask anything.
+    StoreError where there is none, or where a run does not say what it wants. The others say so before they ask.
     """
     runs = [path for path in _folders(output / RUNS) if path.name not in forget]
-    tests = [path for path in _folders(output / TESTS) if (path / WANTED).is_file()]
+    asked = [*_folders(output / TESTS), *_folders(output / CARDS)]
+    tests = [path for path in asked if (path / WANTED).is_file()]
     if not runs + tests:
         raise StoreError(
             "no run wants anything, so everything would be removed.",

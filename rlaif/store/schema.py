@@ -22,7 +22,7 @@ from rlaif.store.keys import KEY, as_fixed, hex_of, to_keys
 Kind = str
 Value = dict[str, Any]
 
-KNOWN_KINDS = ("responses", "judgments", "critiques")
+KNOWN_KINDS = ("responses", "judgments", "critiques", "critiques_of_answers", "revisions")
 _COLUMNS: dict[Kind, dict[str, pa.DataType]] = {
     "responses": {
         "outcome": pa.string(),
@@ -43,6 +43,7 @@ _COLUMNS: dict[Kind, dict[str, pa.DataType]] = {
     },
     "critiques": {"outcome": pa.string(), "reason": pa.string(), "text": pa.string()},
 }
+_COLUMNS |= dict.fromkeys(("critiques_of_answers", "revisions"), _COLUMNS["responses"])
 _KIND_NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}")
 
 

@@ -6,11 +6,12 @@ to every attention layer, also when a checkpointed layer is computed a second ti
 transformers' own SDPA, with its masks: padded batches and `generate` work as before (and Gemma 2's capped scores, which
 SDPA leaves uncapped in silence, are capped).
 
-Every segment is one call of `scaled_dot_product_attention`: causal without a mask where the segment stands alone, with
-a small mask where it continues a prefix. Nothing of size N × N is ever made. Rotary and learned positions are the
-model's own affair (it is given `position_ids`); sliding windows and capped scores are honoured here, attention sinks
-and position biases are refused. That a model really computes the same packed and plain is not believed but measured:
-`rlaif.train.forward.check_packing` does it once per model.
+On a CPU the products are `rlaif.train.segment_attention`'s. Elsewhere, and where scores are capped, windows close or
+weights dropped, every segment is one call of `scaled_dot_product_attention`: causal without a mask where the segment
+stands alone, with a small mask where it continues a prefix. Nothing of size N × N is ever made. Rotary and learned
+positions are the model's own affair (it is given `position_ids`); sliding windows and capped scores are honoured here,
+attention sinks and position biases are refused. That a model really computes the same packed and plain is not believed
+but measured: `rlaif.train.forward.check_packing` does it once per model.
 """
 
 from collections.abc import Sequence
@@ -22,6 +23,7 @@ from torch import Tensor
 
 from rlaif.errors import InputError
 from rlaif.train.packing import Segment
+from rlaif.train.segment_attention import SegmentAttention
 
 NAME = "rlaif_packed"
 _UNKNOWN = ("s_aux", "sinks", "position_bias", "head_mask")  # what would change the scores and is not computed here
@@ -70,6 +72,10 @@ def packed_attention(
             do="Set packing: off.",
         )
     scale = scaling if scaling is not None else query.shape[-1] ** -0.5
+    if segments and query.device.type == "cpu" and _is_plain(segments, dropout, sliding_window, softcap):
+        dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else query.dtype
+        parts = (part[0].to(dtype) for part in (query, key, value))
+        return _attend_segments(*parts, tuple(segments), scale)[None], None
     repeats = query.shape[1] // key.shape[1]
     if repeats > 1:
         key, value = (part.repeat_interleave(repeats, dim=1) for part in (key, value))
@@ -92,6 +98,15 @@ def packed_attention(
             v = torch.cat((values[first][:, :, :before], v), dim=2)
         seen.append(_attend(queries[number], k, v, scale, dropout, sliding_window, softcap))
     return torch.cat(seen, dim=2).transpose(1, 2), None
+
+
+_attend_segments: Any = SegmentAttention.apply
+
+
+def _is_plain(segments: Sequence[Segment], dropout: float, window: int | None, softcap: float | None) -> bool:
+    """Nothing but a softmax over all that a segment may see."""
+    longest = max(one.stop - one.start + one.seen_stop - one.seen_start for one in segments)
+    return not dropout and softcap is None and (window is None or longest <= window)
 
 
 def _attend(

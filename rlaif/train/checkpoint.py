@@ -21,6 +21,7 @@ import torch
 from torch import nn
 
 from rlaif.errors import InputError, StoreError
+from rlaif.train.sharding import resharded, spread, spread_state, whole_weights
 
 _NAME = re.compile(r"checkpoint-(\d+)\.pt")
 
@@ -53,22 +54,22 @@ class State:
 
 
 def trained_weights(module: nn.Module) -> dict[str, torch.Tensor]:
-    """What training changes: parameters with a gradient (under LoRA the adapters and heads alone)."""
-    return {name: weight.detach() for name, weight in module.named_parameters() if weight.requires_grad}
+    """What training changes, whole: parameters with a gradient (under LoRA the adapters and heads alone)."""
+    return whole_weights(module)
 
 
 def restore(module: nn.Module, optimiser: torch.optim.Optimizer, state: State) -> None:
     """Put a state's weights and optimizer back."""
     load_weights(module, state.weights)
-    optimiser.load_state_dict(state.optimiser)
+    optimiser.load_state_dict(spread_state(optimiser, state.optimiser))
 
 
 def load_weights(module: nn.Module, weights: Mapping[str, torch.Tensor]) -> None:
-    own = trained_weights(module)
+    own = {name: weight for name, weight in resharded(module).named_parameters() if weight.requires_grad}
     assert own.keys() == weights.keys(), "the identity check covers the model"
     with torch.no_grad():
         for name, weight in own.items():
-            weight.copy_(weights[name])
+            weight.copy_(spread(weights[name], weight))
 
 
 def save(folder: Path, state: State, *, keep: int) -> None:

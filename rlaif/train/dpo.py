@@ -94,8 +94,10 @@ class DpoTask(RowsTask):
                 found = losses.simpo(chosen.mean, rejected.mean, probability, beta=s.beta, gamma=s.gamma)
             case "orpo":
                 found = losses.orpo(chosen.mean, rejected.mean, probability, strength=s.strength)
+            case "kto":
+                raise AssertionError("rlaif.train.kto has single answers")
         if s.sft_weight:
-            found = found + s.sft_weight * losses.expected(probability, -chosen.mean, -rejected.mean)
+            found = found + s.sft_weight * losses.better_answer(chosen.mean, rejected.mean, probability)
         return found
 
     def implicit_reward(self, side: Side) -> Tensor:

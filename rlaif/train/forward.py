@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from rlaif.errors import InputError
 from rlaif.train.attention import no_mask, use_packed_attention
+from rlaif.train.fused_layer import fuse_layers
 from rlaif.train.head import CHUNK_ROWS, Head, TokenScores, token_logprobs
 from rlaif.train.packing import Batch, TokenSequence, pack, pad
 
@@ -105,6 +106,7 @@ def sum_by_sequence(values: Tensor, batch: Batch) -> Tensor:
 def prepare_model(model: Any) -> Any:
     """Switch a causal or classification model to packed attention and check that it computes the same that way."""
     use_packed_attention(inner_model(model))
+    fuse_layers(inner_model(model))
     check_packing(model)
     return model
 

@@ -1,23 +1,28 @@
-"""Log-probabilities of tokens from hidden states and the LM head, never holding more than one chunk of logits.
+"""Log-probabilities of tokens from hidden states and the LM head, never holding more than one tile of logits.
 
     token_logprobs(hidden, head, targets).logprobs      # (S,) float32, differentiable in hidden and the head
 
-Per chunk of rows the logits are made, turned into float32, reduced to a log-softmax at the target, and forgotten; the
-backward makes them again. So memory does not grow with vocabulary × tokens, and the price is one more matrix product.
-Rows are completion positions only; which they are, `packing.Batch.rows` says.
+A tile is all scored tokens times a stretch of the vocabulary. The forward reduces each tile to its part of the
+softmax's normaliser and forgets it; the backward makes it again, turns it into the gradient by logits, and finishes
+that stretch of the head's gradient with one product. So memory grows neither with tokens x vocabulary nor with the
+vocabulary, and the price is one more matrix product. Rows are completion positions only; which they are,
+`packing.Batch.rows` says.
 
 Precision: the matrix product runs in the autocast type where there is one (as a model's own head would), everything
-after it in float32, in float64 where hidden states are float64. The head's gradient is summed over chunks in float32.
+after it in float32, in float64 where hidden states are float64. Sums over tiles are taken in float32.
 """
 
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F  # noqa: N812 - torch's own habit
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 CHUNK_ROWS = 256
+_TILE_COLUMNS = {"cpu": 1 << 13}  # x CHUNK_ROWS: 8 MB of float32, which a CPU keeps in its cache
+_ROWS_OF_BF16 = 128  # on a CPU a kernel for bfloat16 is built per shape: steady shapes are worth some idle rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,93 +45,164 @@ class TokenScores:
     is_greedy: Tensor | None = None  # (S,)
 
 
+@dataclass(frozen=True, slots=True)
+class _Settings:
+    """What does not change from tile to tile."""
+
+    held: int  # logits in a tile
+    dtype: torch.dtype  # of the matrix products
+    scale: float
+    softcap: float | None
+    with_stats: bool
+
+
 def token_logprobs(
     hidden: Tensor, head: Head, targets: Tensor, *, chunk_rows: int = CHUNK_ROWS, with_stats: bool = False
 ) -> TokenScores:
-    """Score `targets` (S,) under the distributions that the hidden states (S, C) predict."""
+    """Score `targets` (S,) under the distributions that the hidden states (S, C) predict. A tile holds as many logits
+    as `chunk_rows` rows of a vocabulary of 8,192 (on a GPU: of the whole one)."""
     assert hidden.dim() == 2, "(tokens, width)"
     assert targets.shape == hidden.shape[:1], "one target per hidden state"
-    device = hidden.device.type
+    device, vocabulary = hidden.device.type, len(head.weight)
     is_cast = torch.is_autocast_enabled(device)
     product_dtype = torch.get_autocast_dtype(device) if is_cast else hidden.dtype
-    settings = (chunk_rows, product_dtype, head.scale, head.softcap, with_stats)
+    held = chunk_rows * min(_TILE_COLUMNS.get(device, vocabulary), vocabulary)
+    settings = _Settings(held, product_dtype, head.scale, head.softcap, with_stats)
     logprobs, entropy, is_greedy = _score(hidden, head.weight, head.bias, targets, settings)
     return TokenScores(logprobs, entropy, is_greedy)
 
 
-class _ChunkedLogprobs(torch.autograd.Function):
+class _TiledLogprobs(torch.autograd.Function):
     """log p(target | hidden), with ∂ log p(t) / ∂ logits = onehot(t) - softmax(logits)."""
 
     @staticmethod
     def forward(
-        ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, settings: tuple[Any, ...]
+        ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, settings: _Settings
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        chunk_rows, dtype, *_, with_stats = settings
         ctx.settings = settings
-        wide = torch.float64 if hidden.dtype == torch.float64 else torch.float32
-        logprobs, normalisers = (torch.empty(len(targets), dtype=wide, device=hidden.device) for _ in range(2))
-        entropy = torch.empty_like(logprobs) if with_stats else None
-        is_greedy = torch.empty_like(targets, dtype=torch.bool) if with_stats else None
+        cast = _cast_rows(hidden, settings.dtype)
+        tiles = _tiles(len(cast), len(weight), settings.held)
+        found = _Running(targets, _wide(hidden), len(tiles), settings.with_stats)
         with torch.autocast(hidden.device.type, enabled=False):
-            weight_cast = weight.to(dtype)
-            for at in _chunks(len(targets), chunk_rows):
-                logits = _logits(hidden[at], weight_cast, bias, settings)
-                normalisers[at] = logits.logsumexp(dim=-1)
-                logprobs[at] = logits.gather(1, targets[at, None])[:, 0] - normalisers[at]
-                if entropy is not None and is_greedy is not None:
-                    is_greedy[at] = logits.argmax(dim=-1) == targets[at]
-                    shares = (logits - normalisers[at, None]).exp_()
-                    entropy[at] = normalisers[at] - (shares * logits).sum(dim=-1)
+            for number, at in enumerate(tiles):
+                found.add(number, at, _logits(cast, weight, bias, at, settings)[: len(targets)])
+        normalisers, entropy, is_greedy = found.results()
         ctx.save_for_backward(hidden, weight, bias, targets, normalisers)
         ctx.mark_non_differentiable(*(part for part in (entropy, is_greedy) if part is not None))
-        return logprobs, entropy, is_greedy
+        return found.of_target - normalisers, entropy, is_greedy
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor, *_: Tensor | None) -> tuple[Tensor | None, ...]:
         hidden, weight, bias, targets, normalisers = ctx.saved_tensors
-        chunk_rows, dtype, scale, softcap, _ = ctx.settings
+        settings: _Settings = ctx.settings
         wants_hidden, wants_weight, wants_bias, *_ = ctx.needs_input_grad
-        to_hidden = torch.empty_like(hidden) if wants_hidden else None
-        to_weight = torch.zeros_like(weight, dtype=normalisers.dtype) if wants_weight else None
-        to_bias = torch.zeros_like(bias, dtype=normalisers.dtype) if wants_bias and bias is not None else None
+        cast = _cast_rows(hidden, settings.dtype)
+        idle = len(cast) - len(targets)
+        normalisers, gradient = (F.pad(part, (0, idle)) for part in (normalisers, gradient))
+        to_hidden = torch.zeros_like(cast, dtype=normalisers.dtype) if wants_hidden else None
+        to_weight = torch.empty_like(weight) if wants_weight else None
+        to_bias = torch.empty_like(bias) if wants_bias and bias is not None else None
         with torch.autocast(hidden.device.type, enabled=False):
-            weight_cast = weight.to(dtype)
-            for at in _chunks(len(targets), chunk_rows):
-                logits = _logits(hidden[at], weight_cast, bias, ctx.settings)
-                steepness = scale if softcap is None else scale * (1 - (logits / softcap) ** 2)
-                by_logit = logits.sub_(normalisers[at, None]).exp_().neg_()
-                by_logit.scatter_add_(1, targets[at, None], torch.ones_like(by_logit[:, :1]))
-                by_logit *= gradient[at, None] * steepness
+            for at in _tiles(len(cast), len(weight), settings.held):
+                logits = _logits(cast, weight, bias, at, settings)
+                by_logit = _by_logit(logits, at, targets, normalisers, gradient, settings)
                 if to_bias is not None:
-                    to_bias += by_logit.sum(dim=0)
-                by_logit = by_logit.to(dtype)
-                if to_hidden is not None:
-                    to_hidden[at] = (by_logit @ weight_cast).to(hidden.dtype)
+                    to_bias[at] = by_logit.sum(dim=0)
+                by_logit = by_logit.to(settings.dtype)
                 if to_weight is not None:
-                    _add_product(to_weight, by_logit.T, hidden[at].to(dtype))
-        if to_weight is not None:
-            to_weight = to_weight.to(weight.dtype)
+                    to_weight[at] = by_logit.T @ cast
+                if to_hidden is not None:
+                    _add_product(to_hidden, by_logit, weight[at].to(settings.dtype))
+        if to_hidden is not None:
+            to_hidden = to_hidden[: len(targets)].to(hidden.dtype)
         return to_hidden, to_weight, to_bias, None, None
 
 
-_score: Any = _ChunkedLogprobs.apply
+_score: Any = _TiledLogprobs.apply
 
 
-def _chunks(total: int, size: int) -> list[slice]:
-    return [slice(start, min(start + size, total)) for start in range(0, total, size)]
+class _Running:
+    """What a pass over the tiles leaves: the target's logit, the normaliser, and for the statistics the expected logit
+    and the largest one."""
+
+    def __init__(self, targets: Tensor, dtype: torch.dtype, num_tiles: int, with_stats: bool) -> None:
+        self.targets, self.with_stats = targets, with_stats
+        self.of_target = torch.empty(len(targets), dtype=dtype, device=targets.device)
+        self.by_tile = self.of_target.new_empty(num_tiles, len(targets))  # log Σ exp of each tile
+        self.expected = torch.empty_like(self.by_tile) if with_stats else None  # Σ p · logit within the tile
+        self.largest = torch.full_like(self.of_target, -torch.inf)
+        self.greedy = torch.zeros_like(targets)
+
+    def add(self, number: int, at: slice, logits: Tensor) -> None:
+        rows = _rows_in(at, self.targets)
+        self.of_target[rows] = logits[rows, self.targets[rows] - at.start]
+        self.by_tile[number] = logits.logsumexp(dim=-1)
+        if self.expected is not None:
+            largest, place = logits.max(dim=-1)
+            is_larger = largest > self.largest  # the first of equal ones counts
+            self.greedy = torch.where(is_larger, place + at.start, self.greedy)
+            self.largest = torch.where(is_larger, largest, self.largest)
+            shares = (logits - self.by_tile[number, :, None]).exp_()
+            self.expected[number] = shares.mul_(logits).sum(dim=-1)
+
+    def results(self) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        normalisers = self.by_tile.logsumexp(dim=0)
+        if self.expected is None:
+            return normalisers, None, None
+        expected = ((self.by_tile - normalisers).exp() * self.expected).sum(dim=0)
+        return normalisers, normalisers - expected, self.greedy == self.targets
 
 
-def _logits(hidden: Tensor, weight_cast: Tensor, bias: Tensor | None, settings: tuple[Any, ...]) -> Tensor:
-    """(rows, V) in float32, or float64 where the hidden states are."""
-    _, dtype, scale, softcap, _ = settings
-    wide = torch.float64 if hidden.dtype == torch.float64 else torch.float32
-    logits = (hidden.to(dtype) @ weight_cast.T).to(wide)
+def _tiles(rows: int, vocabulary: int, held: int) -> list[slice]:
+    """Stretches of the vocabulary, of nearly the same width, so that rows x width is at most `held`."""
+    count = -(-vocabulary // max(1, min(vocabulary, held // max(1, rows))))
+    width = -(-vocabulary // count)
+    return [slice(start, min(start + width, vocabulary)) for start in range(0, vocabulary, width)]
+
+
+def _wide(hidden: Tensor) -> torch.dtype:
+    return torch.float64 if hidden.dtype == torch.float64 else torch.float32
+
+
+def _cast_rows(hidden: Tensor, dtype: torch.dtype) -> Tensor:
+    """Hidden states in the products' type, with idle rows of zeros where shapes should be steady."""
+    cast = hidden.to(dtype)
+    is_steady = dtype == torch.bfloat16 and hidden.device.type == "cpu"
+    idle = -len(hidden) % _ROWS_OF_BF16 if is_steady else 0
+    if idle:
+        cast = F.pad(cast, (0, 0, 0, idle))
+    return cast
+
+
+def _rows_in(at: slice, targets: Tensor) -> Tensor:
+    """Which tokens' targets lie in a stretch of the vocabulary."""
+    is_inside: Tensor = (targets >= at.start) & (targets < at.stop)
+    return is_inside.nonzero()[:, 0]
+
+
+def _logits(cast: Tensor, weight: Tensor, bias: Tensor | None, at: slice, settings: _Settings) -> Tensor:
+    """(rows, width) in float32, or float64 where the hidden states are."""
+    logits = (cast @ weight[at].to(settings.dtype).T).to(_wide(cast))
     if bias is not None:
-        logits += bias
-    if scale != 1.0:
-        logits *= scale
-    return logits if softcap is None else torch.tanh(logits / softcap) * softcap
+        logits += bias[at]
+    if settings.scale != 1.0:
+        logits *= settings.scale
+    return logits if settings.softcap is None else torch.tanh(logits / settings.softcap) * settings.softcap
+
+
+def _by_logit(
+    logits: Tensor, at: slice, targets: Tensor, normalisers: Tensor, gradient: Tensor, settings: _Settings
+) -> Tensor:
+    """The gradient by what the matrix product gave: (onehot - softmax) · gradient · ∂ logit / ∂ product."""
+    capped = settings.softcap
+    steepness: Tensor | float = settings.scale
+    if capped is not None:
+        steepness = settings.scale * (1 - (logits / capped) ** 2)
+    rows = _rows_in(at, targets)
+    by_logit = logits.sub_(normalisers[:, None]).exp_().mul_(-gradient[:, None])
+    by_logit[rows, targets[rows] - at.start] += gradient[rows]
+    return by_logit if capped is None and settings.scale == 1.0 else by_logit.mul_(steepness)
 
 
 def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:

@@ -33,7 +33,8 @@ from rlaif.train import checkpoint
 from rlaif.train.batches import Plan, divide, learning_rate, plan_run
 from rlaif.train.memory import keep_memory
 from rlaif.train.settings import LoopSettings, OptimiserSettings
-from rlaif.train.task import Outcome, Task
+from rlaif.train.sharding import whole
+from rlaif.train.task import Outcome, StepTask, Task
 
 Figures = dict[str, float]
 Watcher = Callable[[int, int, Figures], None]  # steps done, steps in all, the figures just written
@@ -60,10 +61,13 @@ def train(
     evaluation: Task | None = None,
     accelerator: Accelerator | None = None,
     watch: Watcher = lambda done, total, figures: None,
+    place_of: Callable[[int], str] = str,
 ) -> Report:
-    """Train `module` on the task's rows, from the folder's newest checkpoint or from the start."""
+    """Train `module` on the task's rows, from the folder's newest checkpoint or from the start. `place_of` names a row
+    in an error, by default by its number."""
     keep_memory()
     loop = _Loop(task, module, settings, folder, dict(identity or {}), evaluation, accelerator, watch)
+    loop.place_of = place_of
     return loop.run()
 
 
@@ -95,11 +99,12 @@ class _Loop:
             len(task.sizes), settings.batch_size, settings.epochs, settings.max_steps, settings.seed
         )
         self.best_loss, self.evaluations_since_best = math.inf, 0
+        self.place_of: Callable[[int], str] = str
 
     def run(self) -> Report:
         first = self.resume()
         if self.settings.trackers:
-            self.accelerator.init_trackers("rlaif", config=self.settings.model_dump(mode="json"))
+            self.accelerator.init_trackers("rlaif", config=flat(self.settings.model_dump(mode="json")))
         last: Figures = {}
         evaluated: Figures | None = None
         done = first
@@ -126,6 +131,7 @@ class _Loop:
         """One optimizer step; the figures of its rows, over all processes."""
         rows = self.plan.rows(step)
         passes = self.divide(self.task, rows)
+        self.prepare(self.task, passes, rows)
         total_weight = sum(self.task.weights[row] for row in rows)
         scale = self.accelerator.num_processes / total_weight  # processes' gradients are averaged, not summed
         outcomes = []
@@ -157,6 +163,22 @@ class _Loop:
         device = self.accelerator.device
         with torch.autocast(device.type, torch.bfloat16, enabled=self.settings.precision == "bf16"):
             return task.compute(self.module, rows, device)
+
+    @torch.no_grad()
+    def prepare(self, task: Task, passes: Sequence[Sequence[int]], rows: Sequence[int]) -> None:
+        """Tell a task what it has to know of the whole step (KTO: how far the policy has moved)."""
+        if not isinstance(task, StepTask):
+            return
+        device, was_training = self.accelerator.device, self.module.training
+        sums = torch.zeros(2, dtype=torch.float64, device=device)
+        self.module.eval()
+        with torch.autocast(device.type, torch.bfloat16, enabled=self.settings.precision == "bf16"):
+            for part in passes:
+                sums += torch.stack(task.step_sums(self.module, part or rows[:1], device)) * bool(part)
+        self.module.train(was_training)
+        if self.accelerator.num_processes > 1:
+            sums = self.accelerator.reduce(sums, "sum")
+        task.note_step(sums[0] / sums[1])
 
     def divide(self, task: Task, rows: Sequence[int]) -> list[list[int]]:
         """This process's forward passes."""
@@ -207,10 +229,9 @@ class _Loop:
         if not bad and math.isfinite(norm):
             return
         rows = sorted(row for part in bad or parts for row in part)
-        shown = ", ".join(str(row) for row in rows[:20]) + (" …" if len(rows) > 20 else "")
+        shown = ", ".join(self.place_of(row) for row in rows[:20]) + (" …" if len(rows) > 20 else "")
         raise TrainingStopped(
-            f"step {step + 1}: the {'loss' if bad else 'gradient'} is not a number, among rows {shown} "
-            "(of those kept, counted from 0).",
+            f"step {step + 1}: the {'loss' if bad else 'gradient'} is not a number, among rows {shown}.",
             where=str(self.folder),
             do="The checkpoints before it are kept. Lower optimiser.learning_rate, or look at these rows.",
         )
@@ -222,8 +243,10 @@ class _Loop:
         assert self.evaluation is not None
         self.module.eval()
         rows = range(len(self.evaluation.sizes))
+        passes = self.divide(self.evaluation, rows)
+        self.prepare(self.evaluation, passes, rows)
         with torch.no_grad():
-            outcomes = [self.compute(self.evaluation, part) for part in self.divide(self.evaluation, rows) if part]
+            outcomes = [self.compute(self.evaluation, part) for part in passes if part]
         self.module.train()
         found = self.means(outcomes, sum(self.evaluation.weights))
         figures = {f"eval_{name}": value for name, value in found.items()}
@@ -231,8 +254,10 @@ class _Loop:
         self.evaluations_since_best += 1
         if found["loss"] < self.best_loss:
             self.best_loss, self.evaluations_since_best = found["loss"], 0
-            if self.settings.patience and self.accelerator.is_main_process:
-                checkpoint.write_whole(self.folder / "best.pt", checkpoint.trained_weights(self.plain))
+            if self.settings.patience:
+                weights = checkpoint.trained_weights(self.plain)
+                if self.accelerator.is_main_process:
+                    checkpoint.write_whole(self.folder / "best.pt", weights)
         return figures
 
     def is_patience_spent(self) -> bool:
@@ -259,13 +284,14 @@ class _Loop:
             self.accelerator.log(figures, step=done)
 
     def save(self, done: int) -> None:
+        weights, optimiser = checkpoint.trained_weights(self.plain), whole(self.optimiser.state_dict())
         if self.accelerator.is_main_process:
             with self.log.open("ab") as stream:
                 os.fsync(stream.fileno())
             state = checkpoint.State(
                 step=done,
-                weights=checkpoint.trained_weights(self.plain),
-                optimiser=self.optimiser.state_dict(),
+                weights=weights,
+                optimiser=optimiser,
                 log_bytes=self.log.stat().st_size,
                 best_loss=self.best_loss,
                 evaluations_since_best=self.evaluations_since_best,
@@ -289,6 +315,17 @@ class _Loop:
             os.truncate(self.log, 0 if state is None else state.log_bytes)
         self.accelerator.wait_for_everyone()
         return 0 if state is None else int(state.step)
+
+
+def flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, int | float | str | bool]:
+    """Nested settings as one level of scalars, which is what trackers take."""
+    found: dict[str, int | float | str | bool] = {}
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            found |= flat(value, f"{prefix}{name}.")
+        else:
+            found[prefix + name] = value if isinstance(value, int | float | str) else str(value)
+    return found
 
 
 def make_optimiser(module: nn.Module, settings: OptimiserSettings) -> torch.optim.Optimizer:

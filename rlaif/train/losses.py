@@ -145,7 +145,21 @@ def log_odds(logprob: Tensor) -> Tensor:
     return logprob - complement
 
 
+def better_answer(chosen_mean: Tensor, rejected_mean: Tensor, p: Tensor) -> Tensor:
+    """-log π(y|x) / |y| of the better answer: -p · mean(chosen) - (1 - p) · mean(rejected). Added to a preference loss
+    with a weight; iterative RPO, arXiv:2404.19733 eq. 1 (p = 1)."""
+    return expected(p, -chosen_mean, -rejected_mean)
+
+
 # --- single answers
+
+
+def kto_baseline(mismatched_ratio: Tensor, weights: Tensor) -> Tensor:
+    """z₀ = max(0, Σ w · (log π(y'|x) - log π_ref(y'|x)) / Σ w), y' an answer to another prompt. () in nats.
+
+    arXiv:2402.01306 section 4.1, over a whole optimizer step and all its processes instead of one forward pass.
+    """
+    return (weighted_sum(mismatched_ratio, weights) / weights.sum()).clamp(min=0.0)
 
 
 def kto(

@@ -1,4 +1,4 @@
-"""A training from its settings to the finished folder: read, check, load, train, save.
+"""A training from its settings to the finished folder: read, check, load, train, measure, save.
 
     result = run_training("dpo", settings, base=Path("."))
 
@@ -7,34 +7,54 @@ before the first step, and nothing is written to the output's top before the tra
 continues a killed run; on a finished one it has nothing to do.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import torch
+import numpy as np
+from accelerate import Accelerator
+from numpy.typing import NDArray
 from torch import nn
 
 from rlaif.documents import write_yaml
 from rlaif.engines.model_files import find_model
-from rlaif.errors import InputError
-from rlaif.identity import digest, seed_from
+from rlaif.identity import digest
 from rlaif.settings import EngineSettings
+from rlaif.train import checkpoint, hub
+from rlaif.train.data_card import DataCard
 from rlaif.train.dpo import DpoTask
 from rlaif.train.examples import (
-    DataCard,
     DataEntry,
     Limits,
+    Reader,
     TrainingRow,
+    read_answers,
     read_demonstrations,
     read_preferences,
+    read_rankings,
     rows_digest,
 )
-from rlaif.train.forward import LogprobModel, RewardModel, prepare_model
+from rlaif.train.forward import LogprobModel, RewardModel
+from rlaif.train.grouping import group_by_prompt
+from rlaif.train.heads import Heads, check_principles
+from rlaif.train.holding_out import hold_out
+from rlaif.train.kl import sampled_kl
+from rlaif.train.kto import KtoTask, choose_partners, with_mismatched
+from rlaif.train.label_checks import check_answers, check_pairs
+from rlaif.train.loading import (
+    Method,
+    check_same_tokens,
+    check_trackers,
+    load_model,
+    load_tokenizer,
+    with_adapters,
+)
 from rlaif.train.loop import Figures, Report, Watcher, make_accelerator, train
 from rlaif.train.reference import reference_sums, weights_digest
-from rlaif.train.reward import RewardTask, load_reward_model, note_statistics
-from rlaif.train.saving import is_saved, model_card, save_model
+from rlaif.train.reward import RewardTask, note_statistics
+from rlaif.train.saving import is_saved, model_card, save_model, unmark_saved
 from rlaif.train.settings import (
     WITHOUT_REFERENCE,
     DataSettings,
@@ -44,27 +64,31 @@ from rlaif.train.settings import (
     TrainSettings,
 )
 from rlaif.train.sft import SftTask
+from rlaif.train.sharding import is_sharded, whole_weights
 from rlaif.train.task import Layout, Task
 from rlaif.train.tokenise import Tokeniser
 
-Method = Literal["sft", "reward", "dpo"]
 SETTINGS: dict[Method, type[TrainSettings]] = {"sft": SftSettings, "reward": RewardSettings, "dpo": DpoSettings}
-# what may change between a killed run and its continuation without changing a number
+# what may change between a killed run and its continuation without changing a number of the training
 _FREE: Any = {
     **dict.fromkeys(
         ("output", "reference_cache", "model", "data", "eval_data"), True
     ),  # what they hold is named itself
+    **dict.fromkeys(("push_to_hub", "hub_private", "kl_prompts", "kl_new_tokens", "combination"), True),
     "loop": {"save_every", "keep_checkpoints", "trackers"},
+    "lora": {"merge"},
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a training left: the folder, the data card, and how it ended."""
+    """What a training left: the folder, the data card, how it ended, and where it was sent."""
 
     folder: Path
     card: DataCard
     report: Report
+    figures: Figures
+    address: str | None = None
 
 
 def run_training(
@@ -72,108 +96,223 @@ def run_training(
     settings: TrainSettings,
     *,
     base: Path = Path(),
+    begin_anew: bool = False,
     show_card: Callable[[DataCard], None] = lambda card: None,
     say: Callable[[str], None] = lambda text: None,
     watch: Watcher = lambda done, total, figures: None,
 ) -> Result:
-    """Carry a training out; paths of the settings count from `base`."""
+    """Carry a training out; paths of the settings count from `base`. `begin_anew` gives up a training of other data,
+    settings or weights that the output folder may hold, where it would otherwise be an error."""
     _quiet_transformers()
-    output = base / settings.output
-    name = find_model(settings.model, EngineSettings()).source
-    tokenizer = _load_tokenizer(name)
-    rows, card = _read(method, settings, settings.data, tokenizer, base)
+    check_trackers(settings.loop.trackers)
+    run = _Run(method, settings, base, say)
+    rows, card = run.read(settings.data)
     show_card(card)
     card.check(allow_uneven=settings.allow_uneven)
-    held_out = _read(method, settings, settings.eval_data, tokenizer, base)[0]
-    accelerator = make_accelerator(settings.loop, output / "training")
-    model = _with_adapters(method, _load(method, name, tokenizer, settings), settings).to(accelerator.device)
-    module: nn.Module = RewardModel(model) if method == "reward" else LogprobModel(model)
-    if isinstance(module, LogprobModel):
-        module.chunk_rows = settings.loop.chunk_rows
+    places = {id(row): place for row, place in zip(rows, card.places, strict=True)}
+    rows, held_out = hold_out(rows, settings.eval_share, settings.loop.seed)
+    if settings.eval_data:
+        more, eval_card = run.read(settings.eval_data)
+        eval_card.check(allow_uneven=True, purpose="evaluate on")
+        held_out += more
+    if held_out:
+        say(f"{len(held_out)} rows are held out; learnt from are {len(rows)}")
+    run.check_labels(rows)
+    run.load()
+    if settings.push_to_hub and run.accelerator.is_main_process:
+        hub.make_repository(settings.push_to_hub, is_private=settings.hub_private)
     identity = {
         "method": method,
         "settings": digest(settings.model_dump(mode="json", exclude=_FREE)),
         "data": card.digest,
         "eval_data": rows_digest(held_out),
-        "model": weights_digest(module),
+        "model": weights_digest(run.module),
     }
-    layout = Layout.of(settings.loop, accelerator.device)
-    build = _TaskBuilder(method, settings, layout, module, base, say)
-    task, evaluation = build.task(rows), build.task(held_out) if held_out else None
-    _write_settings(output / "training", settings)
+    if begin_anew:
+        _give_up_others(run.output, identity, run.accelerator)
+    task, evaluation = run.task(rows), run.task(held_out) if held_out else None
+    _write_settings(run.output / "training", settings)
     report = train(
         task,
-        module,
+        run.module,
         settings.loop,
-        folder=output / "training",
+        folder=run.output / "training",
         identity=identity,
         evaluation=evaluation,
-        accelerator=accelerator,
+        accelerator=run.accelerator,
         watch=watch,
+        place_of=lambda row: places[id(rows[row])],
     )
-    if accelerator.is_main_process and not (is_saved(output) and report.resumed_at == report.steps):
-        say(f"writing {output}")
-        if isinstance(task, RewardTask):
-            note_statistics(module, evaluation if isinstance(evaluation, RewardTask) else task, settings.loop)
-        figures: Figures = {**report.last, **(report.evaluation or {})}
-        about = model_card(method, settings.model, settings.model_dump(mode="json"), card.as_dict(), figures)
-        save_model(model, tokenizer, output, about)
-    return Result(output, card, report)
+    figures: Figures = {**report.last, **(report.evaluation or {})}
+    run.put_together()
+    address = None
+    if run.accelerator.is_main_process:
+        if not (is_saved(run.output) and report.resumed_at == report.steps):
+            figures |= run.measure(held_out or rows)
+            say(f"writing {run.output}")
+            run.save(evaluation or task, card, figures)
+        if settings.push_to_hub:
+            say(f"sending it to {settings.push_to_hub}")
+            address = hub.push(run.output, settings.push_to_hub)
+    return Result(run.output, card, report, figures, address)
 
 
-class _TaskBuilder:
-    """Rows to the method's task; holds what several tasks of a run share."""
+class _Run:
+    """What the stages of a training share."""
 
-    def __init__(
-        self,
-        method: Method,
-        settings: TrainSettings,
-        layout: Layout,
-        module: nn.Module,
-        base: Path,
-        say: Callable[[str], None],
-    ) -> None:
-        self.method, self.settings, self.layout, self.module = method, settings, layout, module
-        self.base, self.say = base, say
+    module: nn.Module
+    model: Any
+    accelerator: Accelerator
+    layout: Layout
+
+    def __init__(self, method: Method, settings: TrainSettings, base: Path, say: Callable[[str], None]) -> None:
+        self.method, self.settings, self.base, self.say = method, settings, base, say
+        self.output = base / settings.output
+        self.name = find_model(settings.model, EngineSettings()).source
+        self.tokenizer = load_tokenizer(self.name)
+        self.heads = Heads()
+        if isinstance(settings, RewardSettings):
+            self.heads = Heads(settings.principles, settings.members)
+
+    def read(self, data: Sequence[DataSettings]) -> tuple[list[TrainingRow], DataCard]:
+        """Rows as the method wants them, and what became of those in the files."""
+        s = self.settings
+        entries = [
+            DataEntry(path=one.path, name=one.name or one.path, weight=one.weight, split=one.split, config=one.config)
+            for one in data
+        ]
+        limits = Limits(
+            max_length=s.max_length,
+            too_long=s.too_long,
+            labels=s.labels,
+            with_principles=bool(self.heads.principles),
+        )
+        rows, card = self.reader()(entries, Tokeniser(self.tokenizer), limits, base=self.base)
+        if isinstance(s, RewardSettings) and s.group_prompts:
+            rows, places = group_by_prompt(rows, card.places)
+            card = replace(card, num_rows=len(rows), digest=rows_digest(rows), places=places)
+        return rows, card
+
+    def reader(self) -> Reader:
+        if self.method == "sft":
+            return read_demonstrations
+        if self.method == "reward":
+            return read_rankings
+        return read_answers if self.is_kto else read_preferences
+
+    @property
+    def is_kto(self) -> bool:
+        return isinstance(self.settings, DpoSettings) and self.settings.loss == "kto"
+
+    def check_labels(self, rows: Sequence[TrainingRow]) -> None:
+        if self.is_kto:
+            check_answers(rows)
+        elif self.method != "sft":
+            check_principles(rows, self.heads)
+            check_pairs(rows)
+
+    def load(self) -> None:
+        self.accelerator = make_accelerator(self.settings.loop, self.output / "training")
+        self.layout = Layout.of(self.settings.loop, self.accelerator.device)
+        self.make_module()
+
+    def make_module(self) -> None:
+        """The model as it is before the first step."""
+        model = load_model(self.method, self.name, self.tokenizer, self.settings, self.heads)
+        self.model = with_adapters(self.method, model, self.settings).to(self.accelerator.device)
+        self.module = RewardModel(self.model) if self.method == "reward" else self.readable(self.model)
+
+    def put_together(self) -> None:
+        """After a sharded training, a whole model in the place of its shards on the process that writes it."""
+        if not is_sharded(self.module):
+            return
+        weights = whole_weights(self.module)
+        if self.accelerator.is_main_process:
+            self.accelerator.free_memory()
+            self.make_module()
+            checkpoint.load_weights(self.module, weights)
+
+    def readable(self, model: Any) -> LogprobModel:
+        return LogprobModel(model, chunk_rows=self.settings.loop.chunk_rows)
+
+    # --- the method's task
 
     def task(self, rows: Sequence[TrainingRow]) -> Task:
-        settings = self.settings
-        if isinstance(settings, DpoSettings):
-            sums = None if settings.loss in WITHOUT_REFERENCE else self.reference(rows, settings)
-            return DpoTask(rows, self.layout, settings, sums)
-        if isinstance(settings, RewardSettings):
-            return RewardTask(rows, self.layout, use_margin=settings.use_margin, centring=settings.centring)
+        s = self.settings
+        if isinstance(s, DpoSettings) and self.is_kto:
+            partners = choose_partners(rows)
+            sums = self.reference(with_mismatched(rows, partners, s.max_length), s)
+            return KtoTask(rows, self.layout, s, sums, partners)
+        if isinstance(s, DpoSettings):
+            return DpoTask(rows, self.layout, s, None if s.loss in WITHOUT_REFERENCE else self.reference(rows, s))
+        if isinstance(s, RewardSettings):
+            return RewardTask(
+                rows,
+                self.layout,
+                use_margin=s.use_margin,
+                centring=s.centring,
+                heads=self.heads,
+                seed=s.loop.seed,
+            )
         return SftTask(rows, self.layout)
 
-    def reference(self, rows: Sequence[TrainingRow], settings: DpoSettings) -> Any:
+    def reference(self, rows: Sequence[TrainingRow], settings: DpoSettings) -> NDArray[np.float64]:
         """Log-probabilities of the model as it is now, or of the one that is named."""
         self.say("reference log-probabilities (kept ones are not computed again)")
-        module: nn.Module = self.module
-        device = next(module.parameters()).device
-        if settings.reference:
-            name = find_model(settings.reference, EngineSettings()).source
-            module = LogprobModel(_load("dpo", name, _load_tokenizer(name), settings).to(device))
         return reference_sums(
-            module,
+            self.reference_module(settings) if settings.reference else self.module,
             rows,
             self.layout,
             settings.loop.micro_batch_tokens,
             cache=self.base / settings.reference_cache,
             precision=settings.loop.precision,
-            device=device,
+            device=self.accelerator.device,
         )
 
+    def reference_module(self, settings: DpoSettings) -> LogprobModel:
+        """The model that is named as the reference, or that of the start."""
+        name, tokenizer = self.name, self.tokenizer
+        if settings.reference:
+            name = find_model(settings.reference, EngineSettings()).source
+            tokenizer = load_tokenizer(name)
+            check_same_tokens(settings.model, self.tokenizer, settings.reference, tokenizer)
+        return self.readable(load_model("dpo", name, tokenizer, settings).to(self.accelerator.device)).eval()
 
-def _read(
-    method: Method, settings: TrainSettings, data: Sequence[DataSettings], tokenizer: Any, base: Path
-) -> tuple[list[TrainingRow], DataCard]:
-    entries = [
-        DataEntry(path=one.path, name=one.name or one.path, weight=one.weight, split=one.split, config=one.config)
-        for one in data
-    ]
-    limits = Limits(max_length=settings.max_length, too_long=settings.too_long, labels=settings.labels)
-    read = read_demonstrations if method == "sft" else read_preferences
-    return read(entries, Tokeniser(tokenizer), limits, base=base)
+    # --- after the last step
+
+    def measure(self, rows: Sequence[TrainingRow]) -> Figures:
+        """How far the policy has moved, where that is asked for."""
+        s = self.settings
+        if not isinstance(s, DpoSettings) or not isinstance(self.module, LogprobModel) or not s.kl_prompts:
+            return {}
+        self.say(f"KL to the reference, from answers to {s.kl_prompts} prompts")
+        self.accelerator.free_memory()  # the optimizer's state makes room for the reference
+        is_adapted = s.lora is not None and not s.reference
+        return sampled_kl(
+            self.module,
+            None if is_adapted else self.reference_module(s),
+            [row.family[0] for row in rows],
+            s,
+            tokenizer=self.tokenizer,
+            device=self.accelerator.device,
+        ).as_figures()
+
+    def save(self, task: Task, card: DataCard, figures: Figures) -> None:
+        s = self.settings
+        heads = None
+        if isinstance(task, RewardTask) and isinstance(s, RewardSettings):
+            given = None if s.combination == "learnt" else s.combination
+            combination = note_statistics(self.module, task, s.loop, given)
+            heads = (self.heads, combination) if self.heads.num_outputs > 1 else None
+        about = model_card(self.method, s.model, s.model_dump(mode="json"), card.as_dict(), figures)
+        save_model(
+            self.model,
+            self.tokenizer,
+            self.output,
+            about,
+            heads=heads,
+            is_merged=s.lora is None or s.lora.merge,
+        )
 
 
 def _quiet_transformers() -> None:
@@ -184,70 +323,13 @@ def _quiet_transformers() -> None:
     logging.set_verbosity_error()  # type: ignore[no-untyped-call]
 
 
-def _load_tokenizer(name: str) -> Any:
-    from transformers import AutoTokenizer
-
-    return AutoTokenizer.from_pretrained(name)
-
-
-def _load(method: Method, name: str, tokenizer: Any, settings: TrainSettings) -> Any:
-    """The model in float32, checked against the method, the tokenizer and the settings, ready for packed batches."""
-    from transformers import AutoConfig, AutoModelForCausalLM
-
-    config = AutoConfig.from_pretrained(name)
-    _check_kind(method, name, config)
-    _check_length(name, config, settings.max_length)
-    if method == "reward":
-        model = load_reward_model(name, tokenizer, seed=settings.loop.seed)
-    else:
-        model = AutoModelForCausalLM.from_pretrained(name, dtype=torch.float32)
-    num_embeddings = model.get_input_embeddings().weight.shape[0]
-    if len(tokenizer) > num_embeddings:
-        raise InputError(
-            f"the tokenizer of {name!r} has {len(tokenizer)} tokens, the model only {num_embeddings}.",
-            do="Use the tokenizer that was made for this model.",
-        )
-    if settings.loop.packing != "off":
-        prepare_model(model)
-    if settings.loop.gradient_checkpointing:
-        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-    return model
-
-
-def _with_adapters(method: Method, model: Any, settings: TrainSettings) -> Any:
-    """The model with its LoRA adapters, where they are asked for; their first weights follow from the seed."""
-    if settings.lora is None:
-        return model
-    from peft import LoraConfig, get_peft_model
-
-    torch.manual_seed(seed_from(f"adapters|{settings.loop.seed}"))
-    config = LoraConfig(
-        task_type="SEQ_CLS" if method == "reward" else "CAUSAL_LM",
-        r=settings.lora.rank,
-        lora_alpha=settings.lora.alpha,
-        lora_dropout=settings.lora.dropout,
-        target_modules=list(settings.lora.targets) or "all-linear",
-        modules_to_save=["score"] if method == "reward" else None,
-    )
-    return get_peft_model(model, config)
-
-
-def _check_kind(method: Method, name: str, config: Any) -> None:
-    kinds = config.architectures or []
-    if method != "reward" and any(kind.endswith("ForSequenceClassification") for kind in kinds):
-        raise InputError(
-            f"{name!r} is a reward model ({kinds[0]}); {method} trains a language model.",
-            do="Give the model that writes answers.",
-        )
-
-
-def _check_length(name: str, config: Any, max_length: int) -> None:
-    longest = getattr(config.get_text_config(), "max_position_embeddings", None)
-    if longest is not None and max_length > longest:
-        raise InputError(
-            f"max_length is {max_length}, but {name!r} reads at most {longest} tokens.",
-            do=f"Set max_length: {longest}.",
-        )
+def _give_up_others(output: Path, identity: Mapping[str, str], accelerator: Accelerator) -> None:
+    """Remove the checkpoints of another training, and the mark that says its model is whole."""
+    state = checkpoint.newest(output / "training")
+    if accelerator.is_main_process and state is not None and state.identity != identity:
+        unmark_saved(output)
+        shutil.rmtree(output / "training")
+    accelerator.wait_for_everyone()
 
 
 def _write_settings(folder: Path, settings: TrainSettings) -> None:

@@ -5,10 +5,10 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from rlaif.settings import PositiveInt, Share, Strict
-from rlaif.train.rows import Labels
+from rlaif.train.cells import Labels
 from rlaif.train.tokenise import TooLong
 
-DpoLoss = Literal["sigmoid", "conservative", "robust", "ipo", "hinge", "simpo", "orpo"]
+DpoLoss = Literal["sigmoid", "conservative", "robust", "ipo", "hinge", "simpo", "orpo", "kto"]
 WITHOUT_REFERENCE: tuple[DpoLoss, ...] = ("simpo", "orpo")
 
 
@@ -69,6 +69,7 @@ class LoraSettings(Strict):
     alpha: PositiveInt = Field(32, description="Adapters count for alpha / rank. Usual: one to two times the rank.")
     dropout: float = Field(0.0, ge=0.0, lt=1.0, description="On the adapters' input. Usual: 0 to 0.1.")
     targets: tuple[str, ...] = Field((), description="Names of the layers that get one; default: all linear ones.")
+    merge: bool = Field(True, description="Save the whole model, adapters in `adapter/`; false: adapters alone.")
 
 
 class TrainSettings(Strict):
@@ -77,13 +78,26 @@ class TrainSettings(Strict):
     model: str = Field(description="A folder, a hub name, or the bundled tiny-policy.")
     data: tuple[DataSettings, ...] = Field(min_length=1, description="Datasets, one after the other.")
     eval_data: tuple[DataSettings, ...] = Field((), description="Held-out datasets; evaluated, never learnt from.")
+    eval_share: float = Field(
+        0.0, ge=0.0, lt=1.0, description="Hold this share of the prompts out, and evaluate on their rows. Usual: 0.1."
+    )
     output: str = Field(description="Folder for the trained model.")
     max_length: PositiveInt = Field(1024, description="Longest prompt + answer in tokens. Usual: 512 to 4096.")
     too_long: TooLong = Field("refuse", description="What happens to longer rows: refuse, cut_answer, cut_prompt.")
     labels: Labels = Field("soft", description="soft: the probability column; hard: 0 or 1, ties refused.")
     allow_uneven: bool = Field(False, description="Go on when one dataset loses more rows than another.")
-    lora: LoraSettings | None = Field(None, description="Train adapters, merged into the model that is saved.")
+    lora: LoraSettings | None = Field(None, description="Train adapters instead of all weights.")
+    push_to_hub: str | None = Field(None, description="Repository of the Hugging Face hub for the result: org/name.")
+    hub_private: bool = Field(True, description="Whether a repository that is made for it is private.")
     loop: LoopSettings = Field(default_factory=lambda: LoopSettings())
+
+    @model_validator(mode="after")
+    def _names_tell_datasets_apart(self) -> "TrainSettings":
+        for entries in (self.data, self.eval_data):
+            names = [one.name or one.path for one in entries]
+            if twice := next((name for name in names if names.count(name) > 1), None):
+                raise ValueError(f"two datasets are called {twice!r}; give each a `name` of its own")
+        return self
 
 
 class SftSettings(TrainSettings):
@@ -95,6 +109,22 @@ class RewardSettings(TrainSettings):
 
     use_margin: bool = Field(False, description="Ask for a gap of the margin column; on top of soft labels, twice.")
     centring: float = Field(0.0, ge=0.0, description="Weight of (r chosen + r rejected)². Usual: 0 to 0.01.")
+    group_prompts: bool = Field(False, description="All pairs of a prompt in one row; batch_size then counts prompts.")
+    principles: tuple[str, ...] = Field((), description="Principles of the data's verdicts that get a head each.")
+    combination: Literal["learnt"] | dict[str, float] = Field(
+        "learnt", description="Weight of each principle's head in the reward, or learnt from the rows' labels."
+    )
+    members: PositiveInt = Field(1, description="Heads of each kind; their spread is the uncertainty. Usual: 1 to 8.")
+
+    @model_validator(mode="after")
+    def _combination_is_of_the_principles(self) -> "RewardSettings":
+        if len(set(self.principles)) < len(self.principles):
+            raise ValueError("a principle is named twice in `principles`")
+        if isinstance(self.combination, dict) and set(self.combination) != set(self.principles):
+            raise ValueError("`combination` has to give a weight to each of `principles`, and to nothing else")
+        if self.lora and not self.lora.merge and (self.principles or self.members > 1):
+            raise ValueError("several heads are combined in a whole model; leave out lora.merge: false")
+        return self
 
 
 class DpoSettings(TrainSettings):
@@ -106,9 +136,15 @@ class DpoSettings(TrainSettings):
     flip_rate: float = Field(0.1, ge=0.0, lt=0.5, description="conservative, robust: how often labels are wrong.")
     gamma: float = Field(0.5, ge=0.0, description="simpo: target margin. Usual: 0.3 to 1.5.")
     strength: float = Field(0.1, ge=0.0, description="orpo: weight of the odds ratio. Usual: 0.05 to 0.5.")
+    desirable: float = Field(1.0, ge=0.0, description="kto: weight of good answers' losses. Usual: 1 to 1.33.")
+    undesirable: float = Field(1.0, ge=0.0, description="kto: weight of bad answers' losses. Usual: 1 to 1.33.")
     sft_weight: float = Field(0.0, ge=0.0, description="Adds -log π per token of the better answer. Usual: 0 to 1.")
     reference: str | None = Field(None, description="Another model as the reference; default: the model at the start.")
     reference_cache: str = Field("outputs/reference", description="Where reference log-probabilities are kept.")
+    kl_prompts: int = Field(
+        32, ge=0, description="After training: prompts answered to measure the KL. Usual: 0 to 256."
+    )
+    kl_new_tokens: PositiveInt = Field(128, description="Longest such answer, in tokens. Usual: 64 to 512.")
 
     @model_validator(mode="after")
     def _reference_is_used(self) -> "DpoSettings":
@@ -116,4 +152,6 @@ class DpoSettings(TrainSettings):
             raise ValueError(f"loss {self.loss!r} has no reference, but reference is {self.reference!r}")
         if self.length_normalised and self.loss in WITHOUT_REFERENCE:
             raise ValueError(f"loss {self.loss!r} works on means per token already; leave length_normalised out")
+        if self.length_normalised and self.loss == "kto":
+            raise ValueError("loss 'kto' compares sums with a KL, which is one; leave length_normalised out")
         return self

@@ -7,7 +7,7 @@ over forward passes and processes.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -35,6 +35,16 @@ class Task(Protocol):
     weights: Sequence[float]
 
     def compute(self, module: nn.Module, rows: Sequence[int], device: torch.device) -> Outcome: ...
+
+
+@runtime_checkable
+class StepTask(Protocol):
+    """A task whose losses depend on a mean over the whole step: asked for its sums, without gradient, before the first
+    loss, and told the mean over all passes and processes."""
+
+    def step_sums(self, module: nn.Module, rows: Sequence[int], device: torch.device) -> tuple[Tensor, Tensor]: ...
+
+    def note_step(self, mean: Tensor) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,8 +21,8 @@ from typing import Any, Literal
 import numpy as np
 
 from rlaif.errors import InputError
+from rlaif.train.cells import SAME, Content, Refused, Turn
 from rlaif.train.packing import Family, TokenSequence
-from rlaif.train.rows import SAME, Content, Refused, Turn
 
 TooLong = Literal["refuse", "cut_answer", "cut_prompt"]
 TOO_LONG, NO_ANSWER_LEFT, UNSTABLE = "too long", "no answer left after cutting", "template rewrites earlier turns"

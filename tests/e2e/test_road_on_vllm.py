@@ -188,6 +188,39 @@ def test_a_limit_on_calls_is_kept_to_on_a_real_engine(tmp_path):
     assert (done.returncode, count_in_store(folder, "responses")) == (6, 12 * 3)
 
 
+def test_a_second_judge_is_loaded_alone_and_a_cascade_of_both_asks_nobody(made, tmp_path):
+    """The tiny judge beside itself under another identity: a panel costs its verdicts alone, and changes no label."""
+    folder = lay_out(tmp_path)
+    shutil.copytree(made[0] / "outputs", folder / "outputs")
+    other = "judges.others=[{model: tiny-judge, engine: {chat_template_kwargs: {second: true}}}]"
+    settings = ("--set", other, "--set", "name=panel")
+    done = rlaif(folder, "generate", *settings)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("loading ") == 1
+    alone, panel = (json.loads((folder / f"outputs/runs/{name}/run.json").read_text()) for name in ("road", "panel"))
+    assert panel["stages"]["judge: tiny-judge"]["planned"] == alone["stages"]["judge"]["planned"]
+    single, both = (list(read_rows(folder / f"outputs/runs/{name}/labels.parquet")) for name in ("road", "panel"))
+    assert [row["probability_x"] for row in both] == pytest.approx([row["probability_x"] for row in single], abs=0.02)
+    told = json.loads(rlaif(folder, "judges", "panel", "--at", "0.5", "--json").stdout)
+    assert [row["calls_share"] for row in told["thresholds"]] == [0.5, 1.0]
+    assert told["thresholds"][1]["agreement"]["value"] == 1.0
+    cascade = rlaif(folder, "plan", "--json", *settings, "--set", "judges.ask=cascade", "--set", "judges.threshold=0.3")
+    assert json.loads(cascade.stdout)["judge_calls"] == 0
+
+
+def test_the_judges_card_is_read_from_what_it_said(made):
+    """No model is loaded for it: where the tiny judge is clear, the place hardly ever decides."""
+    folder, _ = made
+    done = rlaif(folder, "judge-card", "road", "--html", "card.html", "--json")
+    assert done.returncode == 0, done.stderr
+    card = json.loads(done.stdout)
+    assert [one["id"] for one in card["principles"]] == list(WANTED)
+    assert card["overall"]["no_answer"]["all"]["value"] == 0
+    assert card["overall"]["position"]["same_position_clear"]["value"] < 0.1
+    assert card["self_preference"]["policies_of_the_family"] == {"tiny-policy": True}
+    assert (folder / "card.html").read_text().startswith("<!doctype html>")
+
+
 # --- the other ways of judging: the same answers, the judge loaded once
 
 MODES = {

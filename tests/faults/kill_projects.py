@@ -14,7 +14,11 @@ prompts: [{{path: prompts.jsonl}}]
 policies: [{{model: {policy}, samples: 3}}]
 judge: {{model: {judge}}}
 engine: {engine}
-pairs: {{min_margin: 0.0}}
+pairs: {{min_margin: 0.0{pairs}}}
+"""
+TOURNAMENT = """
+schedule: {kind: swiss}
+judges: {others: [{model: small}], ask: cascade, threshold: 0.1}
 """
 CONSTITUTION = """
 name: killed
@@ -31,13 +35,15 @@ KINDS = ("responses", "judgments", "critiques")
 
 
 class Project:
-    """`engine` are the engine's settings; with `models`, a folder that holds one model's folder for each name."""
+    """`engine` are the engine's settings; with `models`, a folder that holds one model's folder for each name. `more`
+    are further settings: TOURNAMENT for rounds that rest on each other and two judges."""
 
-    def __init__(self, folder, engine, models=None):
+    def __init__(self, folder, engine, models=None, more=""):
         self.folder, self.place = folder, str(folder)  # where it is seen from here, and where from its workers
         (folder / "tmp").mkdir(parents=True)
         names = {name: str(models / name) if models else name for name in ("policy", "judge")}
-        (folder / "rlaif.yaml").write_text(SETTINGS.format(engine=json.dumps(engine), **names))
+        pairs = ", rank_by: bradley_terry" if more else ""
+        (folder / "rlaif.yaml").write_text(SETTINGS.format(engine=json.dumps(engine), pairs=pairs, **names) + more)
         (folder / "constitution.yaml").write_text(CONSTITUTION)
         lines = [json.dumps({"prompt": f"Question number {n}?", "tags": ["t"]}) for n in range(6)]
         (folder / "prompts.jsonl").write_text("\n".join(lines) + "\n")

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import pytest
 
 from tests.faults.fake_child import WINDOW
-from tests.faults.kill_projects import Project, free_port, write_models
+from tests.faults.kill_projects import TOURNAMENT, Project, free_port, write_models
 from tests.faults.ledger import check_asked_twice
 from tests.faults.nursery import Nursery
 
@@ -84,14 +84,14 @@ def kill_driver(nursery, project, chance, seconds):
     return driver, nursery.kill(driver)
 
 
-def check_kills_of_the_driver(nursery, folder, times, seed):
+def check_kills_of_the_driver(nursery, folder, times, seed, more=""):
     print(f"seed {seed}")
     chance = random.Random(seed)
     engine = {"kind": "scripted"}
-    expected = undisturbed(nursery, Project(folder / "undisturbed", engine))
+    expected = undisturbed(nursery, Project(folder / "undisturbed", engine, more=more))
     num_calls, num_kills, num_again = asked_in(expected.events), 0, 0
     for number in itertools.count():
-        project, dead, ended = Project(folder / f"project-{number}", engine), [], KILLED
+        project, dead, ended = Project(folder / f"project-{number}", engine, more=more), [], KILLED
         while ended == KILLED and num_kills + len(dead) < times and chance.random() > 1 / CHAIN:
             driver, ended = kill_driver(nursery, project, chance, seconds=0.3)
             assert ended in (0, KILLED), project.said()
@@ -106,12 +106,22 @@ def check_kills_of_the_driver(nursery, folder, times, seed):
         num_kills, num_again = num_kills + len(dead), num_again + again
         if num_kills == times:
             break
-    assert num_again > 0  # else no kill ever came while something was in flight
+    if times >= 12:
+        assert num_again > 0  # else no kill ever came while something was in flight
     print(f"{num_kills} kills, {num_again} requests asked twice")
 
 
 def test_kills_of_the_driver(nursery, tmp_path):
     check_kills_of_the_driver(nursery, tmp_path, 12, seed=1)
+
+
+def test_kills_of_a_driver_in_a_tournament_before_two_judges(nursery, tmp_path):
+    check_kills_of_the_driver(nursery, tmp_path, 3, seed=31, more=TOURNAMENT)
+
+
+@pytest.mark.slow
+def test_fifty_kills_of_a_driver_in_a_tournament_before_two_judges(nursery, tmp_path):
+    check_kills_of_the_driver(nursery, tmp_path, 50, seed=32, more=TOURNAMENT)
 
 
 @pytest.mark.slow

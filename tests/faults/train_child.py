@@ -5,10 +5,12 @@
 One process for all, because importing torch costs more than the trainings. Every child trains
 in float32 with dropout (a wrong random state would show) and dies at one of these moments:
 
-    compute N    in the middle of a step, before its N-th forward pass
+    compute N    before the N-th forward pass: at a step's beginning, between its passes, or in an evaluation
     half N       the N-th file half written
     rename N     the N-th file written but not yet in its place
     line N       half a line of the metrics log written
+
+Beside what the trainer writes, every child keeps the order of its data: `order/STEP` has the rows of each pass.
 """
 
 import json
@@ -16,6 +18,7 @@ import os
 import random
 import signal
 import sys
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -45,8 +48,30 @@ SETTINGS = LoopSettings(
 )
 
 
-def die():
+def die(folder, moment):
+    """Say in `deaths` where it was, then die as by `kill -9`."""
+    with (folder / "deaths").open("a") as stream:
+        stream.write(moment + "\n")
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def keep_order():
+    """Have the loop note which rows every pass of a step takes; a step that is done again begins its file anew."""
+
+    def step(self, number):
+        self.at, self.passes = number, 0
+        (self.folder / "order").mkdir(exist_ok=True)
+        (self.folder / "order" / f"{number:03}").write_text("")
+        return STEP(self, number)
+
+    def compute(self, task, rows):
+        if task is self.task:
+            self.passes += 1
+            with (self.folder / "order" / f"{self.at:03}").open("a") as stream:
+                stream.write(f"{list(rows)}\n")
+        return COMPUTE(self, task, rows)
+
+    loop._Loop.step, loop._Loop.compute = step, compute
 
 
 def build(method, folder):
@@ -72,17 +97,21 @@ def with_lora(model, method, kind):
     return get_peft_model(model, LoraConfig(task_type=kind, r=2, lora_dropout=0.1, target_modules=["q_proj", "v_proj"]))
 
 
-def arm(moment, number):
+def arm(folder, moment, number):
     """Make this process die at the moment."""
     count = iter(range(1, 10_000))
+    compute = loop._Loop.compute
 
-    def at_last(really):
-        def instead(*args, **kwargs):
-            if next(count) == number:
-                die()
-            return really(*args, **kwargs)
+    def in_a_pass(self, task, rows):
+        if next(count) == number:
+            is_between = task is self.task and self.passes
+            die(folder, "between passes" if is_between else "first pass" if task is self.task else "evaluation")
+        return compute(self, task, rows)
 
-        return instead
+    def before_it_is_in_place(path, target):
+        if next(count) == number:
+            die(folder, "before rename")
+        return REPLACE(path, target)
 
     def half_written(value, stream):
         import io
@@ -92,21 +121,21 @@ def arm(moment, number):
         stream.write(whole.getvalue()[: whole.tell() // 2] if (last := next(count) == number) else whole.getvalue())
         if last:
             stream.flush()
-            die()
+            die(folder, "half a file")
 
     def half_a_line(self, done, figures):
         if next(count) == number:
             with self.log.open("a") as stream:
                 stream.write(json.dumps({"step": done, **figures})[:20])
-            die()
+            die(folder, "half a line")
         return WRITE(self, done, figures)
 
     if moment == "compute":
-        loop._Loop.compute = at_last(loop._Loop.compute)
+        loop._Loop.compute = in_a_pass
     elif moment == "half":
         torch.save = half_written
     elif moment == "rename":
-        Path.replace = at_last(Path.replace)
+        Path.replace = before_it_is_in_place
     elif moment == "line":
         loop._Loop.write = half_a_line
 
@@ -117,8 +146,10 @@ def train(method, folder, deaths):
     if pid == 0:
         status = 1
         try:
+            folder.mkdir(parents=True, exist_ok=True)
+            keep_order()
             if deaths:
-                arm(*deaths)
+                arm(folder, *deaths)
             task, module = build(method, folder)
             held_out = type(task).__new__(type(task))
             held_out.__dict__.update(task.__dict__)
@@ -133,10 +164,9 @@ def train(method, folder, deaths):
 
 
 def kill_and_resume(method, folder, count):
-    """Train undisturbed in `whole`, then killed and resumed in `0`, `1`, …; the number of deaths."""
+    """Train undisturbed in `whole`, then killed and resumed in `0`, `1`, …; how often they died, by moment."""
     chance = random.Random(method)
     train(method, folder / "whole", None)
-    died = 0
     for number in range(count):
         cut = folder / str(number)
         for _ in range(chance.choice([1, 1, 2])):  # some are killed again while they go on
@@ -144,12 +174,13 @@ def kill_and_resume(method, folder, count):
             place = (moment, chance.randint(1, MOMENTS[moment]))
             if train(method, cut, place):
                 break
-            died += 1
         train(method, cut, None)
-    return died
+    lines = [line for path in sorted(folder.glob("*/deaths")) for line in path.read_text().splitlines()]
+    return dict(sorted(Counter(lines).items()))
 
 
-SAVE, WRITE = torch.save, loop._Loop.write
+SAVE, REPLACE = torch.save, Path.replace
+STEP, COMPUTE, WRITE = loop._Loop.step, loop._Loop.compute, loop._Loop.write
 PAIRS = random_pairs(11, 0)
 
 if __name__ == "__main__":

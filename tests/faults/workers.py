@@ -107,12 +107,13 @@ def watched(complete, ledger, chance):
 
     def complete_and_note(self, requests):
         names = {}
+        # Two judges may be asked the same. Who answers for other engines does not know the model's name.
+        model = [("model", self.model)] if type(self).__name__ == "ScriptedEngine" else []
 
         def noted():
             for request in requests:
-                names[request.id] = name_of(
-                    [(one.role, one.content) for one in request.messages], request.sampling.seed
-                )
+                asked = [*model, *((one.role, one.content) for one in request.messages)]
+                names[request.id] = name_of(asked, request.sampling.seed)
                 ledger.note("asked", names[request.id])
                 yield request
 

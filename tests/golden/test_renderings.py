@@ -9,8 +9,11 @@ import pytest
 
 from rlaif.bundled import project_file
 from rlaif.constitution import Example, Principle
+from rlaif.engines.base import ModelIdentity
 from rlaif.feedback.judge import comparison_messages
 from rlaif.feedback.mode_score import scale_text
+from rlaif.feedback.revision.draw import asked_under
+from rlaif.feedback.revision.rounds import Place, Writer
 from rlaif.records import Message, Prompt, Response, ResponsePair
 from rlaif.templates import load_template, render_conversation
 
@@ -43,6 +46,7 @@ def _response(prompt: Prompt, text: str) -> Response:
     )
 
 
+REVISING = {"critique_answer", "revise"}
 PROMPT = Prompt(
     messages=(
         Message("user", "Will the river freeze this year?"),
@@ -54,8 +58,10 @@ FIRST, SECOND = _response(PROMPT, "It will.\n\nI promise."), _response(PROMPT, "
 
 
 def rendered(name):
-    """What a judge is shown through a template."""
+    """What a model is shown through a template."""
     template = load_template(name)
+    if name in REVISING:
+        return rendered_in_a_round(name)
     if "scale" in template.variables:
         scored = PRINCIPLE.model_copy(update={"anchors": {1: "claims to know", 10: "says what nobody knows"}})
         conversation, scale = render_conversation(PROMPT.messages), scale_text(scored, 10)
@@ -63,6 +69,26 @@ def rendered(name):
         return template.render(**shown, lowest="1", highest="10")
     pair = ResponsePair(PROMPT, *sorted((FIRST, SECOND), key=lambda response: response.id))
     (message,) = comparison_messages(template, pair, PRINCIPLE, FIRST, SECOND)
+    assert message.role == "user"
+    return message.content
+
+
+def rendered_in_a_round(name):
+    what = "critique" if name == "critique_answer" else "revision"
+    writer = Writer(
+        kind="any",
+        what=what,
+        model="m",
+        identity=ModelIdentity(name="m", weights="w", chat_template="c", dtype="d"),
+        template=load_template(name),
+        temperature=0.0,
+        max_tokens=9,
+    )
+    answer = _response(PROMPT, "It will.\n\nI promise. </response>")
+    said = None if what == "critique" else "It cannot know that. <critique>"
+    stage = writer.stage(name, [Place(PROMPT, answer, asked_under(PRINCIPLE), said)])
+    (asked,) = stage.asking.requests.values()
+    (message,) = asked.messages
     assert message.role == "user"
     return message.content
 

@@ -15,8 +15,9 @@ import transformers
 import trl
 
 from rlaif.train.dpo import DpoTask
-from rlaif.train.examples import DataEntry, Limits, read_preferences
+from rlaif.train.examples import DataEntry, Limits, read_answers, read_preferences
 from rlaif.train.forward import LogprobModel, RewardModel, prepare_model
+from rlaif.train.kto import KtoTask, with_mismatched
 from rlaif.train.loop import train
 from rlaif.train.reference import reference_sums
 from rlaif.train.reward import RewardTask
@@ -103,11 +104,11 @@ def their_losses(trainer):
     return [line for line in trainer.state.log_history if "loss" in line]
 
 
-def our_figures(rows, folder, tmp_path, build):
+def our_figures(rows, folder, tmp_path, build, reader=read_preferences):
     path = tmp_path / "rows.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     model, tokenizer = folder
-    read, card = read_preferences([DataEntry(path=str(path), name="a")], Tokeniser(tokenizer), Limits(max_length=512))
+    read, card = reader([DataEntry(path=str(path), name="a")], Tokeniser(tokenizer), Limits(max_length=512))
     assert card.num_rows == len(rows)
     task, module = build(model, read)
     optimiser = OptimiserSettings(learning_rate=RATE, warmup_share=0.0)
@@ -149,6 +150,40 @@ def test_dpo_has_trls_loss_at_every_step(loss, rows, folder, tmp_path):
         return DpoTask(read, Layout(), settings, sums), module
 
     assert_equal_losses(our_figures(rows, load(folder), tmp_path, build), theirs)
+
+
+class Kto(InOrder, trl.KTOTrainer):
+    pass
+
+
+@pytest.mark.slow
+def test_kto_has_trls_loss_at_every_step(rows, folder, tmp_path):
+    """With TRL's mismatched answers: that of the row before in the same batch, the last row's for the first."""
+    model, tokenizer = load(folder)
+    reference, _ = load(folder)
+    single = [
+        {"prompt": row["prompt"], "completion": row["chosen" if number % 2 else "rejected"], "label": bool(number % 2)}
+        for number, row in enumerate(rows)
+    ]
+    arguments = trl_arguments(
+        trl.KTOConfig, tmp_path, beta=0.2, desirable_weight=1.3, undesirable_weight=0.8, loss_type="kto"
+    )
+    data = datasets.Dataset.from_list(single)
+    theirs = their_losses(
+        Kto(model=model, ref_model=reference, args=arguments, train_dataset=data, processing_class=tokenizer)
+    )
+    partners = [row - 1 if row % BATCH else row + BATCH - 1 for row in range(len(single))]
+
+    def build(model, read):
+        module = LogprobModel(prepare_model(model))
+        sums = reference_sums(module, with_mismatched(read, partners, 512), Layout(), 400, cache=None)
+        chosen = {"loss": "kto", "beta": 0.2, "desirable": 1.3, "undesirable": 0.8}
+        settings = DpoSettings(model="m", data=[{"path": "d"}], output="o", **chosen)
+        return KtoTask(read, Layout(), settings, sums, partners), module
+
+    ours = our_figures(single, load(folder), tmp_path, build, read_answers)
+    assert_equal_losses(ours, theirs)
+    assert max(one["kl"] for one in ours) > 0.01  # the baseline did something
 
 
 @pytest.mark.slow

@@ -198,7 +198,7 @@ def test_duplicate_prompts_are_named_and_counted(project, rlaif):
     assert code == 0
     assert re.search(r"prompts\.jsonl:7: left out, duplicate", err)
     summary = json.loads((project / "outputs/runs/test/run.json").read_text())
-    assert summary["prompts"] == {"rows": 7, "used": 6, "left_out": {"duplicate": 1}}
+    assert summary["prompts"] == {"rows": 7, "used": 6, "left_out": {"duplicate": 1}, "found_and_kept": {}}
 
 
 def test_a_prompt_longer_than_the_context_is_counted_and_the_run_goes_on(project, rlaif):

@@ -74,6 +74,8 @@ def test_position_figures_by_hand():
     assert (found["swap_consistency"].value, found["swap_consistency"].n) == (0.25, 4)
     assert found["same_position"].value == 0.5
     assert (found["same_position_first"].value, found["same_position_first"].n) == (0.5, 2)
+    assert (found["clear"].value, found["clear"].n) == (0.75, 4)
+    assert (found["same_position_clear"].value, found["same_position_clear"].n) == (pytest.approx(2 / 3), 3)
     logit = lambda p: np.log(p / (1 - p))  # noqa: E731
     by_hand = np.mean((logit(shown_first[:4]) - logit(shown_second[:4])) / 2)
     assert found["first_slot_log_odds"].value == pytest.approx(by_hand)

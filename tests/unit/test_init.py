@@ -14,7 +14,17 @@ from rlaif.bundled import project_root
 from rlaif.cli import init
 from rlaif.documents import read_yaml, validate
 from rlaif.errors import InputError, SettingsError
-from rlaif.settings import EngineSettings, LabelSettings, PairSettings, Settings, Strict
+from rlaif.settings import (
+    CleaningSettings,
+    EngineSettings,
+    JudgesSettings,
+    LabelSettings,
+    PairSettings,
+    RevisionSettings,
+    ScheduleSettings,
+    Settings,
+    Strict,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 BLOCKS = [block for block in vars(settings_module).values() if isinstance(block, type) and issubclass(block, Strict)]
@@ -69,15 +79,20 @@ def test_the_tiny_world_is_not_asked_of_real_models(small_project):
 
 def test_tiny_settings_are_the_defaults_but_for_what_they_name():
     written = yaml.safe_load(init.render_settings(init.tiny_settings()))
-    for name, block in (
-        ("engine", EngineSettings(dtype="float32")),
-        ("pairs", PairSettings()),
-        ("label", LabelSettings()),
-    ):
+    blocks = {
+        "engine": EngineSettings(dtype="float32"),
+        "pairs": PairSettings(rule="all"),
+        "label": LabelSettings(),
+        "judges": JudgesSettings(),
+        "schedule": ScheduleSettings(),
+        "cleaning": CleaningSettings(),
+        "revision": RevisionSettings(),
+    }
+    for name, block in blocks.items():
         assert written[name] == block.model_dump(mode="json")
     required = {"constitution", "prompts", "policies", "judge"}
     for name, field in Settings.model_fields.items():
-        if name not in required | {"engine", "pairs", "label"}:
+        if name not in required | blocks.keys():
             assert written[name] == field.default
 
 

@@ -226,6 +226,25 @@ def test_what_does_not_fit_is_said_to_be_too_long_and_nothing_of_it_is_cut(folde
     assert (short.prompt_tokens, str(len(whole)) in short.reason) == (len(whole), True)
 
 
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("prefill", ["", "I think so. Verdict:"])
+def test_tokens_are_those_that_transformers_itself_gives(folders, name, prefill):
+    made = preparer(folders[name])
+    assert made._backend is not None
+    for said in (HARMLESS, "", " two  spaces\n\n", *(one["text"] for one in HOSTILE)):
+        request = chat(PLACES["first answer"](said), prefill)
+        prepared = made.prepare(request)
+        if isinstance(prepared, Failure):
+            continue
+        whole = made._tokenizer.apply_chat_template(
+            made.format.messages(request),
+            add_generation_prompt=not prefill,
+            continue_final_message=bool(prefill),
+            return_dict=False,
+        )
+        assert prepared.tokens == tuple(whole)
+
+
 @pytest.mark.parametrize("file", ["tekken_240911.json", "mistral_instruct_tokenizer_241114.model.v7"])
 def test_mistrals_own_tokenizers_are_left_to_themselves_and_hold(file):
     """A real witness: mistral-common knows no chat template, and reads a message's text as text whatever it says."""

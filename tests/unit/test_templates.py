@@ -15,6 +15,8 @@ from rlaif.templates import load_template, render_conversation
 
 VALUES = {"conversation": "c", "response_a": "a", "response_b": "b", "principle": "p", "question": "q?"}
 SCORED = {"conversation": "c", "response": "r", "principle": "p", "scale": "s", "lowest": "1", "highest": "10"}
+CRITICISED = {"conversation": "c", "response": "r", "principle": "p", "request": "w."}
+REVISED = {"conversation": "c", "response": "r", "principle": "p", "critique": "k", "request": "w."}
 HOSTILE = Path(__file__).parents[1] / "data" / "hostile_answers.yaml"
 GAP = r"[\s\u200b\u2060]*"
 TAG = re.compile(rf"<{GAP}/?{GAP}(?:conversation|response_a|response_b|principle)\b", re.IGNORECASE)
@@ -22,6 +24,8 @@ TAG = re.compile(rf"<{GAP}/?{GAP}(?:conversation|response_a|response_b|principle
 
 def values_of(template):
     """What the template is given in a run."""
+    if "request" in template.variables:
+        return REVISED if "critique" in template.variables else CRITICISED
     return SCORED if "response" in template.variables else VALUES
 
 
@@ -74,7 +78,18 @@ def test_a_tag_in_a_value_is_defused(attack):
 
 
 @pytest.mark.parametrize(
-    "place", ["response_a", "response_b", "conversation", "principle", "question", "response", "scale"]
+    "place",
+    [
+        "response_a",
+        "response_b",
+        "conversation",
+        "principle",
+        "question",
+        "response",
+        "scale",
+        "critique",
+        "request",
+    ],
 )
 @pytest.mark.parametrize("name", shipped())
 def test_no_hostile_answer_opens_or_closes_a_tag_anywhere(name, place):

@@ -17,6 +17,7 @@ from rlaif.train.batches import divide, learning_rate, plan_run
 from rlaif.train.dpo import DpoTask
 from rlaif.train.examples import TrainingRow
 from rlaif.train.forward import LogprobModel, RewardModel, sum_by_sequence
+from rlaif.train.kto import KtoTask, choose_partners, with_mismatched
 from rlaif.train.loop import train
 from rlaif.train.reference import reference_sums, weights_digest
 from rlaif.train.reward import RewardTask
@@ -55,10 +56,18 @@ def make(method, rows, layout=Layout(), model=None, **changes):  # noqa: B008 - 
     if method == "sft":
         return SftTask([replace(row, family=row.family[:1]) for row in rows], layout), module
     chosen = dpo_settings(**{"loss": method, "sft_weight": 0.1, **changes})
+    if method == "kto":
+        answers = [replace(row, family=row.family[:1]) for row in rows]
+        both = with_mismatched(answers, choose_partners(answers), chosen.max_length)
+        return KtoTask(answers, layout, chosen, sums_of_reference(both)), module
     reference = None
     if method not in ("simpo", "orpo"):
-        reference = reference_sums(LogprobModel(double_llama(seed=1)), rows, Layout(), 4096, cache=None)
+        reference = sums_of_reference(rows)
     return DpoTask(rows, layout, chosen, reference), module
+
+
+def sums_of_reference(rows):
+    return reference_sums(LogprobModel(double_llama(seed=1)), rows, Layout(), 4096, cache=None)
 
 
 def loop_settings(**changes):
@@ -76,7 +85,7 @@ def run(method, folder, rows=None, layout=Layout(), evaluation=None, **changes):
     return weights_of(module), report
 
 
-METHODS = ("sft", "reward", "sigmoid", "ipo", "orpo")
+METHODS = ("sft", "reward", "sigmoid", "ipo", "orpo", "kto")
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -104,7 +113,7 @@ def test_the_order_of_the_data_file_matters_only_through_the_steps_it_makes(meth
     assert (found - wanted).abs().max() < 1e-10
 
 
-@pytest.mark.parametrize("method", [m for m in METHODS if m != "sft"])
+@pytest.mark.parametrize("method", [m for m in METHODS if m not in ("sft", "kto")])
 def test_a_soft_row_trains_like_its_hard_duplicates(method, tmp_path):
     """Two epochs on rows with p = 0.75 and weight 4, against three rows as labelled and one exchanged, weight 1."""
     base = [replace(row, weight=1.0, probability=1.0) for row in some_rows(3)]
@@ -199,9 +208,10 @@ def test_ties_are_half_right_and_undecided_rows_are_not_counted():
 # --- resume within a process (killing one: tests/faults/test_train_kills.py)
 
 
-def test_a_run_goes_on_from_its_checkpoint_to_the_same_bits(tmp_path):
-    wanted, _ = run("sigmoid", tmp_path / "whole", save_every=2)
-    task, module = make("sigmoid", some_rows())
+@pytest.mark.parametrize("method", ["sigmoid", "kto"])
+def test_a_run_goes_on_from_its_checkpoint_to_the_same_bits(method, tmp_path):
+    wanted, _ = run(method, tmp_path / "whole", save_every=2)
+    task, module = make(method, some_rows())
     stop_at = 5
 
     class Stopped(Exception):
@@ -213,7 +223,7 @@ def test_a_run_goes_on_from_its_checkpoint_to_the_same_bits(tmp_path):
 
     with pytest.raises(Stopped):
         train(task, module, loop_settings(save_every=2), folder=tmp_path / "cut", watch=watch)
-    task, module = make("sigmoid", some_rows())
+    task, module = make(method, some_rows())
     report = train(task, module, loop_settings(save_every=2), folder=tmp_path / "cut")
     assert report.resumed_at == 4
     assert torch.equal(weights_of(module), wanted)
@@ -291,6 +301,24 @@ def test_patience_ends_a_run_and_the_best_weights_stay(tmp_path):
     assert float(outcome.loss.detach()) / sum(held_out.weights) == pytest.approx(losses[best], rel=1e-9)
 
 
+def test_a_tracker_gets_every_figure_of_the_log(tmp_path):
+    """A real event file of tensorboard, read back record by record (each: length, checksum, payload, checksum)."""
+    from tensorboardX.proto.event_pb2 import Event
+
+    run("reward", tmp_path, trackers=("tensorboard",))
+    (file,) = (tmp_path / "rlaif").glob("events.out.tfevents.*")
+    data, at, found = file.read_bytes(), 0, {}
+    while at < len(data):
+        length = int.from_bytes(data[at : at + 8], "little")
+        event = Event.FromString(data[at + 12 : at + 12 + length])
+        found |= {(event.step, value.tag): value.simple_value for value in event.summary.value}
+        at += length + 16
+    for line in (json.loads(line) for line in (tmp_path / "metrics.jsonl").open()):
+        for name, value in line.items():
+            if name != "step":
+                assert found[line["step"], name] == pytest.approx(value, rel=1e-6), name
+
+
 class Spoilt(RewardTask):
     """A task whose loss is not a number for row 3 from its second epoch on."""
 
@@ -305,8 +333,8 @@ class Spoilt(RewardTask):
 def test_a_loss_that_is_not_a_number_stops_before_the_weights_are_touched(tmp_path):
     module = RewardModel(double_llama(**CLASSIFIER))
     task = Spoilt(some_rows(), Layout())
-    with pytest.raises(TrainingStopped, match=r"step [456]: the loss is not a number, among rows .*\b3\b"):
-        train(task, module, loop_settings(save_every=1), folder=tmp_path)
+    with pytest.raises(TrainingStopped, match=r"step [456]: the loss is not a number, among rows .*data:3\b"):
+        train(task, module, loop_settings(save_every=1), folder=tmp_path, place_of=lambda row: f"data:{row}")
     assert torch.isfinite(weights_of(module)).all()
     state = checkpoint.newest(tmp_path)
     assert all(torch.isfinite(weight).all() for weight in state.weights.values())

@@ -80,6 +80,7 @@ SLOW = {
     "kto": lambda p, c, r: (
         p * 1.3 * (1 - sigmoid(BETA * (c.ratio - 0.2))) + (1 - p) * 0.8 * (1 - sigmoid(BETA * (0.2 - c.ratio)))
     ),
+    "better answer": lambda p, c, r: soft(p, lambda a, b: -a.mean, c, r),
     "sft": lambda p, c, r: -c.sum,
 }
 
@@ -101,6 +102,7 @@ def fast(name, chosen, rejected, p):
         "kto": lambda: losses.kto(
             c["ratio"], torch.tensor(0.2, dtype=torch.float64), p, beta=BETA, desirable=1.3, undesirable=0.8
         ),
+        "better answer": lambda: losses.better_answer(*means),
         "sft": lambda: losses.cross_entropy(c["sum"]),
     }[name]()
 
@@ -212,6 +214,36 @@ def test_the_reward_loss_and_its_gradient_agree_with_the_slow_version(chosen, re
     assert agree(r.grad.item(), slow(complex(chosen), rejected + 1j * H).imag / H)
 
 
+@settings(max_examples=60, deadline=None)
+@given(st.lists(finite, min_size=2, max_size=5), st.integers(0, 99))
+def test_ranked_answers_have_instruct_gpts_loss_and_gradient(rewards, seed):
+    """-1 / (K choose 2) Σ over pairs log σ(better - worse), arXiv:2203.02155 eq. 1, by two loops over the answers."""
+    ranks = np.random.default_rng(seed).permutation(len(rewards))
+
+    def slow(values):
+        pairs = [(a, b) for a in range(len(values)) for b in range(len(values)) if ranks[a] < ranks[b]]
+        return -sum(log_sigmoid(values[a] - values[b]) for a, b in pairs) / math.comb(len(values), 2)
+
+    at = torch.tensor(rewards, dtype=torch.float64, requires_grad=True)
+    order = torch.tensor(np.argsort(ranks))
+    better, worse = torch.combinations(order).unbind(dim=1)
+    share = torch.full((len(better),), 1 / len(better), dtype=torch.float64)
+    loss = losses.weighted_sum(losses.bradley_terry(at[better], at[worse], torch.ones_like(share)), share)
+    loss.backward()
+    assert agree(loss.item(), slow([complex(one) for one in rewards]).real)
+    for place in range(len(rewards)):
+        shifted = [one + 1j * H * (number == place) for number, one in enumerate(rewards)]
+        assert abs(at.grad[place].item() - slow(shifted).imag / H) < 1e-10
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(finite, st.sampled_from([0.25, 1.0, 3.0])), min_size=1, max_size=6))
+def test_the_baseline_of_kto_is_the_weighted_mean_kept_from_falling_below_zero(rows):
+    total = sum(weight * ratio for ratio, weight in rows) / sum(weight for _, weight in rows)
+    ratios, weights = (torch.tensor(column, dtype=torch.float64) for column in zip(*rows, strict=True))
+    assert agree(losses.kto_baseline(ratios, weights).item(), max(0.0, total))
+
+
 # --- soft labels and weights
 
 PREFERENCE = {
@@ -223,6 +255,7 @@ PREFERENCE = {
     "hinge": lambda c, r, p: losses.hinge(c, r, p, beta=BETA),
     "simpo": lambda c, r, p: losses.simpo(c, r, p, beta=BETA, gamma=GAMMA),
     "orpo": lambda c, r, p: losses.orpo(c, r, p, strength=STRENGTH),
+    "better_answer": losses.better_answer,
 }
 HARD = {  # the published formula for a label without doubt, as it is usually written
     "bradley_terry": lambda c, r: -torch.nn.functional.logsigmoid(c - r - 0.3),

@@ -5,6 +5,8 @@ With labels p = σ(r(a) - r(b)) on all pairs:
 
     DPO   π*(a) ∝ π_ref(a) exp(r(a) / β)                                             arXiv:2305.18290 eq. 4
     IPO   π*(a) ∝ π_ref(a) exp(h(a)),  h(a) = mean over b of (2 p(a ≻ b) - 1) / 2β   least squares over all pairs
+
+The reward model has a file of its own, test_train_optimum_reward.py.
 """
 
 import itertools
@@ -12,14 +14,12 @@ import itertools
 import numpy as np
 import pytest
 import torch
-import transformers
 
 from rlaif.train.dpo import DpoTask
 from rlaif.train.examples import TrainingRow
-from rlaif.train.forward import LogprobModel, RewardModel, sum_by_sequence
+from rlaif.train.forward import LogprobModel, sum_by_sequence
 from rlaif.train.loop import train
 from rlaif.train.reference import reference_sums
-from rlaif.train.reward import RewardTask
 from rlaif.train.settings import DpoSettings, LoopSettings, OptimiserSettings
 from rlaif.train.task import Layout
 from tests.train_models import llama, sequence
@@ -74,14 +74,3 @@ def test_the_policy_reaches_the_closed_form_optimum(loss, beta, tmp_path):
     assert divergence(wanted, reference) > 1e-3  # there is something to learn
     train(task, module, loop_settings(150), folder=tmp_path)
     assert divergence(wanted, logprobs(module)) < 1e-5
-
-
-@pytest.mark.slow
-def test_the_reward_model_recovers_the_true_reward_up_to_a_constant(tmp_path):
-    model = llama(seed=3, scale=0.1, kind=transformers.LlamaForSequenceClassification, num_labels=1, **WORLD)
-    module = RewardModel(model)
-    train(RewardTask(rows(), Layout("off")), module, loop_settings(150), folder=tmp_path)
-    with torch.no_grad():
-        found = module.eval()(Layout().batch([(one,) for one in ANSWERS]))[:, 0].numpy()
-    gaps = found - REWARD
-    assert np.abs(gaps - gaps.mean()).max() < 1e-2

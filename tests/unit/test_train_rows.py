@@ -14,9 +14,19 @@ from rlaif.bundled import resolve_model
 from rlaif.errors import DataError, InputError, Where
 from rlaif.pair_dataset import DatasetWriter
 from rlaif.records import Message, Pair, Prompt, Response
-from rlaif.train.examples import DataEntry, Limits, read_demonstrations, read_preferences, rows_digest
+from rlaif.train.answer_rows import AnswerRow, answer_rows, ranked_row
+from rlaif.train.cells import EMPTY, NO_WEIGHT, SAME, SKIPPED, TIE, Refused
+from rlaif.train.examples import (
+    DataEntry,
+    Limits,
+    read_answers,
+    read_demonstrations,
+    read_preferences,
+    read_rankings,
+    rows_digest,
+)
 from rlaif.train.packing import common_prefix
-from rlaif.train.rows import EMPTY, NO_WEIGHT, SAME, TIE, PreferenceRow, Refused, preference_row
+from rlaif.train.rows import PreferenceRow, demonstration_row, preference_row
 from rlaif.train.tokenise import NO_ANSWER_LEFT, TOO_LONG, UNSTABLE, Tokeniser, fit
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -91,6 +101,110 @@ def test_a_row_nothing_can_be_learnt_from_is_refused_with_a_reason(changes, reas
 def test_a_row_that_contradicts_itself_stops_the_reading_with_its_place(changes, words):
     with pytest.raises(DataError, match=rf"data.jsonl:3: .*{words}"):
         preference_row({"prompt": "q", "chosen": "a", "rejected": "b", **changes}, HERE)
+
+
+# --- votes of a label file
+
+VOTE = {"prompt": [user("hi")], "first": "a", "second": "b", "rater": "ann", "kind": "human"}
+
+
+@pytest.mark.parametrize(
+    ("said", "chosen", "probability"),
+    [
+        ({"choice": "first"}, "a", 1.0),
+        ({"choice": "second"}, "b", 1.0),
+        ({"choice": "tie"}, "a", 0.5),
+        ({"choice": "both_bad"}, "a", 0.5),
+        ({"probability": 0.9}, "a", 0.9),
+        ({"probability": 0.25}, "b", 0.75),
+    ],
+)
+def test_a_vote_is_the_pair_it_is_about_with_the_better_answer_as_chosen(said, chosen, probability):
+    row = preference_row({**VOTE, "choice": None, "probability": None, **said}, HERE)
+    assert (row.chosen[0]["content"], row.probability) == (chosen, probability)
+    assert {row.chosen[0]["content"], row.rejected[0]["content"]} == {"a", "b"}
+
+
+def test_a_skipped_vote_is_refused_and_one_that_says_nothing_is_an_error():
+    assert preference_row({**VOTE, "choice": "skipped"}, HERE) == Refused(SKIPPED)
+    with pytest.raises(DataError, match=r"data.jsonl:3: .*neither `choice` nor `probability`"):
+        preference_row(VOTE, HERE)
+    with pytest.raises(DataError, match="`choice` is 'A'"):
+        preference_row({**VOTE, "choice": "A"}, HERE)
+
+
+def test_verdicts_under_principles_follow_the_answer_they_prefer():
+    marks = [{"principle": "kind", "probability": 0.9}, {"principle": "brief", "choice": "second"}, {"principle": "x"}]
+    for choice, kind, brief in (("first", 0.9, 0.0), ("second", pytest.approx(0.1), 1.0)):
+        row = preference_row({**VOTE, "choice": choice, "marks": marks}, HERE, with_principles=True)
+        assert row.principles == {"kind": kind, "brief": brief}
+    pair = {"prompt": "q", "chosen": "a", "rejected": "b", "probability": 0.3, "principles": {"kind": 0.2}}
+    assert preference_row(pair, HERE, with_principles=True).principles == {"kind": 0.2}
+    assert preference_row(pair, HERE, labels="hard", with_principles=True).principles == {"kind": 1.0}
+    assert preference_row(pair, HERE).principles == {}
+    with pytest.raises(DataError, match=r"`probability` is 7"):
+        preference_row({**pair, "principles": {"kind": 7}}, HERE, with_principles=True)
+
+
+def test_sft_imitates_the_better_answer_whichever_column_holds_it():
+    assert demonstration_row({**VOTE, "choice": "second"}, HERE).completion[0]["content"] == "b"
+    pair = {"prompt": "q", "chosen": "a", "rejected": "b", "probability": 0.3}
+    assert demonstration_row(pair, HERE).completion == "b"
+    assert demonstration_row({**pair, "probability": 0.5}, HERE) == Refused(TIE)
+
+
+# --- answers in an order, and single ones
+
+RANKED = {"prompt": "q", "answers": ["a", "b", "c"]}
+
+
+def compared(row):
+    """{better + worse: probability}"""
+    return {row.answers[one] + row.answers[other]: p for one, other, p in row.comparisons}
+
+
+def test_every_two_of_the_ranked_answers_are_compared():
+    assert compared(ranked_row(RANKED, HERE)) == {"ab": 1, "ac": 1, "bc": 1}  # without ranks the best comes first
+    assert compared(ranked_row({**RANKED, "ranks": [3, 1, 2]}, HERE)) == {"bc": 1, "ba": 1, "ca": 1}
+    assert compared(ranked_row({**RANKED, "scores": [0.5, 7, 7]}, HERE)) == {"ba": 1, "ca": 1, "bc": 0.5}
+    assert compared(ranked_row({**RANKED, "scores": [0.5, 7, 7]}, HERE, labels="hard")) == {"ba": 1, "ca": 1}
+    assert ranked_row({**RANKED, "ranks": [1, 1, 1]}, HERE, labels="hard") == Refused(TIE)
+    assert ranked_row({**RANKED, "answers": ["a", "", "c"]}, HERE) == Refused(EMPTY)
+    assert ranked_row({**RANKED, "answers": ["a", "b", "a"]}, HERE) == Refused(SAME)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"ranks": [1, 2]}, "3 answers, but 2 ranks"),
+        ({"ranks": [1, None, 2]}, "3 answers, but 2 ranks"),
+        ({"ranks": [1, 2, 3], "scores": [1, 2, 3]}, "both `ranks` and `scores`"),
+        ({"answers": ["a"]}, "no list of two or more"),
+        ({"answers": ["a", [assistant("b")]]}, "an answer is a conversation"),
+        ({"scores": [1, 2, float("nan")]}, "`scores` is nan"),
+    ],
+)
+def test_a_ranking_that_contradicts_itself_is_named_with_its_place(changes, words):
+    with pytest.raises(DataError, match=rf"data.jsonl:3: .*{words}"):
+        ranked_row({**RANKED, **changes}, HERE)
+
+
+def test_single_answers_are_trls_unpaired_rows_or_the_two_of_a_pair():
+    (good,) = answer_rows({"prompt": "q", "completion": "a", "label": True}, HERE)
+    assert good == AnswerRow(prompt="q", completion="a", probability=1.0, weight=1.0)
+    (doubtful,) = answer_rows({"prompt": "q", "completion": "a", "probability": 0.3, "weight": 2}, HERE)
+    assert (doubtful.probability, doubtful.weight) == (0.3, 2.0)
+    pair = {"prompt": "q", "chosen": "a", "rejected": "b", "probability": 0.8}
+    assert [(row.completion, row.probability) for row in answer_rows(pair, HERE)] == [
+        ("a", 0.8),
+        ("b", pytest.approx(0.2)),
+    ]
+    assert [row.probability for row in answer_rows(pair, HERE, labels="hard")] == [1.0, 0.0]
+    assert answer_rows({"prompt": "q", "completion": "a", "probability": 0.5}, HERE, labels="hard") == Refused(TIE)
+    with pytest.raises(DataError, match="`label` is 'good'"):
+        answer_rows({"prompt": "q", "completion": "a", "label": "good"}, HERE)
+    with pytest.raises(DataError, match="neither `label` nor `probability`"):
+        answer_rows({"prompt": "q", "completion": "a"}, HERE)
 
 
 # --- locating the answer
@@ -316,27 +430,124 @@ def test_unreadable_data_are_one_clear_error(tiny, tmp_path, name, words):
         read_preferences([DataEntry(path=name, name="a")], Tokeniser(tiny), Limits(max_length=64), base=tmp_path)
 
 
+def test_a_ranking_is_one_row_for_a_reward_model_and_pairs_for_dpo(tiny, tmp_path):
+    ranked = {"prompt": "The sky is", "answers": [" blue.", " grey.", " red."], "weight": 2}
+    entry = DataEntry(path=write_jsonl(tmp_path / "a.jsonl", [ranked, PAIRS[0]]), name="a", weight=0.5)
+    (together, pair), card = read_rankings([entry], Tokeniser(tiny), Limits(max_length=64))
+    assert (len(together.family), len(together.comparisons), together.weight) == (3, 3, 1.0)
+    assert sum(one.weight for one in together.pairs) == pytest.approx(1.0)  # a prompt counts once
+    assert (card.num_rows, card.sources["a"].kept, pair.comparisons) == (2, 2, ())
+    apart, card = read_preferences([entry], Tokeniser(tiny), Limits(max_length=64))
+    assert [len(row.family) for row in apart] == [2, 2, 2, 2]
+    assert sum(row.weight for row in apart) == pytest.approx(1.0 + 0.5)
+    assert (card.num_rows, card.sources["a"].kept) == (4, 2)
+    assert card.places == [f"{entry.path}:{line}" for line in (1, 1, 1, 2)]
+
+
+def test_a_label_file_as_our_labels_wing_writes_it_is_read(tiny, tmp_path):
+    from rlaif.labels.file import write_votes
+    from rlaif.labels.votes import Found, make_vote
+
+    said = {"prompt": (Message("user", "hi"),), "first": "yes", "second": "no"}
+    votes = [
+        Found(rater="ann", kind="human", choice="second", is_order_known=True, **said),
+        Found(rater="j", kind="judge", probability=0.8, is_order_known=True, **said),
+        Found(rater="bob", kind="human", choice="skipped", **said),
+    ]
+    for name in ("labels.jsonl", "labels.parquet"):
+        write_votes(tmp_path / name, [make_vote(vote, source="") for vote in votes])
+        entry = DataEntry(path=name, name="people")
+        rows, card = read_preferences([entry], Tokeniser(tiny), Limits(max_length=64), base=tmp_path)
+        assert [(shown(tiny, row.family[0])[0], row.probability) for row in rows] == [
+            ("no<|end|>", 1.0),
+            ("yes<|end|>", 0.8),
+        ]
+        assert card.sources["people"].labellers == {"human": 1, "judge": 1}
+        assert card.sources["people"].refused == {SKIPPED: 1}
+
+
+def test_a_dataset_is_read_through_the_library_that_loads_hub_datasets(tiny, tmp_path):
+    """By its folder here, by its name on the hub: the same call of `datasets`, with a split."""
+    folder = tmp_path / "set"
+    folder.mkdir()
+    for split, count in (("train", 3), ("test", 1)):
+        write_jsonl(folder / f"{split}.jsonl", PAIRS[:count])
+    for split, count in (("train", 3), ("test", 1)):
+        entry = DataEntry(path="set", name="a", split=split)
+        rows, card = read_preferences([entry], Tokeniser(tiny), Limits(max_length=64), base=tmp_path)
+        assert len(rows) == count
+        assert card.places[0] == f"{folder}[{split}] row 1"
+    with pytest.raises(DataError, match="the dataset cannot be loaded"):
+        read_preferences(
+            [DataEntry(path="set", name="a", split="none")], Tokeniser(tiny), Limits(max_length=64), base=tmp_path
+        )
+
+
+def test_answers_of_pairs_are_two_rows_and_the_card_says_who_labelled(tiny, tmp_path):
+    rows = [{**row, "judge": "j"} for row in PAIRS]
+    entry = DataEntry(path=write_jsonl(tmp_path / "a.jsonl", rows), name="a")
+    found, card = read_answers([entry], Tokeniser(tiny), Limits(max_length=64))
+    assert [row.probability for row in found] == [1.0, 0.0] * 3
+    assert (card.num_rows, card.sources["a"].kept, card.sources["a"].labellers) == (6, 3, {"judge j": 3})
+
+
+def test_a_dataset_without_rows_beside_others_is_an_error(tiny, tmp_path):
+    entries = [
+        DataEntry(path=write_jsonl(tmp_path / "a.jsonl", PAIRS), name="a"),
+        DataEntry(path=write_jsonl(tmp_path / "b.jsonl", []), name="b"),
+    ]
+    _, card = read_preferences(entries, Tokeniser(tiny), Limits(max_length=64))
+    with pytest.raises(DataError, match="'b' holds no rows"):
+        card.check()
+
+
 # --- source-blindness
 
-COMPUTING = "attention batches checkpoint dpo forward head loop losses memory packing reference reward sft task"
+READING = {"reading", "cells", "vote_rows", "rows", "answer_rows", "examples"}
+# those a dataset's columns pass through; everything else has none to read
 
 
 def test_trainers_never_read_who_made_a_label():
     """No module that computes names a source or a judge, or imports what reads one."""
-    forbidden = {"source", "sources", "judge", "read_raw", "preference_row", "demonstration_row"}
-    for module in COMPUTING.split():
-        path = ROOT / "rlaif" / "train" / f"{module}.py"
-        tree = ast.parse(path.read_text())
-        names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
-        names |= {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
-        names |= {
-            node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)
-        }
+    forbidden = {"source", "judge", "read_raw", "preference_row", "demonstration_row"}
+    forbidden |= {"rlaif.train.reading", "rlaif.labels", "rlaif.feedback"}
+    computing = [path for path in sorted((ROOT / "rlaif" / "train").glob("*.py")) if path.stem not in READING]
+    assert len(computing) > 15
+    for path in computing:
+        tree = list(ast.walk(ast.parse(path.read_text())))
+        names = {node.id for node in tree if isinstance(node, ast.Name)}
+        names |= {node.attr for node in tree if isinstance(node, ast.Attribute)} - {"source"}  # of a model's files
+        names |= {node.value for node in tree if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+        names |= {node.module or "" for node in tree if isinstance(node, ast.ImportFrom)}
         assert not names & forbidden, path.name
 
 
-def test_a_row_that_trainers_see_has_no_place_for_a_source():
-    from rlaif.train.examples import TrainingRow
+class Asked(dict):
+    """A row that remembers which of its columns were asked for."""
 
-    assert set(TrainingRow.__dataclass_fields__) == {"family", "probability", "weight", "margin"}
+    def __init__(self, row):
+        super().__init__(row)
+        self.columns = set()
+
+    def __getitem__(self, name):
+        self.columns.add(name)
+        return super().__getitem__(name)
+
+    def get(self, name, default=None):
+        self.columns.add(name)
+        return super().get(name, default)
+
+
+def test_a_row_is_never_asked_who_labelled_it():
+    row = Asked({"prompt": "q", "chosen": "a", "rejected": "b", "source": "human", "judge": "people", "tags": []})
+    preference_row(row, HERE)
+    assert row.columns == {"prompt", "chosen", "rejected", "probability", "weight", "margin"}
+
+
+def test_a_row_that_trainers_see_has_no_place_for_a_source():
+    from rlaif.train.examples import Comparison, TrainingRow
+
+    label = {"probability", "weight", "margin", "principles"}
+    assert set(TrainingRow.__dataclass_fields__) == {"family", "comparisons", *label}
+    assert set(Comparison.__dataclass_fields__) == {"first", "second", *label}
     assert "source" not in PreferenceRow.__dataclass_fields__

@@ -8,7 +8,7 @@ from rlaif.constitution import dump_constitution, load_constitution, source_file
 from rlaif.engines.scripted import Faults, ScriptedEngine, scripted_identity
 from rlaif.errors import ConstitutionError, EngineCrashed, IncompleteRun
 from rlaif.feedback.ask import Model, Session
-from rlaif.feedback.hearing import hear_pairs
+from rlaif.feedback.hear_pairs import hear_pairs
 from rlaif.feedback.modes import mode_of
 from rlaif.feedback.progress import Quiet
 from rlaif.feedback.watch import draw, rounds, sample_pairs

@@ -63,11 +63,11 @@ class Loaded:
         return texts
 
 
-def load(name: str) -> Loaded:
+def load(name: str, dtype: torch.dtype = torch.bfloat16) -> Loaded:
     """A bundled model, as shipped (bfloat16), or the one in a folder."""
     folder = resolve_model(name)
     tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="left")
-    model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16)
+    model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype)
     return Loaded(model.eval(), tokenizer)
 
 

@@ -2,11 +2,10 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
-import torch
 
 from rlaif.tiny import topics
 from rlaif.tiny.properties import BY_NAME, NAMES, num_words, properties
@@ -16,8 +15,8 @@ from rlaif.train.tiny.judge_data import Comparison
 from rlaif.train.tiny.judge_figures import accuracy
 from rlaif.train.tiny.loaded import load
 from rlaif.train.tiny.measure_judge import verdicts
+from rlaif.train.tiny.sampling import sample
 
-MAX_NEW_TOKENS = 120
 ANSWERS_EACH = 4
 _SENTENCE = re.compile(r"[^.?]+[.?]")
 
@@ -45,40 +44,21 @@ def _known_sentence() -> re.Pattern[str]:
     return re.compile("|".join(shapes), re.IGNORECASE)
 
 
-@torch.no_grad()
-def sample_answers(num_prompts: int, seed: int) -> tuple[list[Prompt], list[list[str]], float]:
-    """Held-out prompts, `ANSWERS_EACH` samples for each, and the share of samples that ended by themselves."""
-    policy = load("tiny-policy")
-    rng = seeded("policy samples", seed)
-    prompts = [draw_prompt(rng, held_out=True) for _ in range(num_prompts)]
-    answers: list[list[str]] = []
-    stopped: list[bool] = []
-    torch.manual_seed(seed)
-    for start in range(0, num_prompts, 32):
-        chats = [prompt.messages for prompt in prompts[start : start + 32]]
-        texts = policy.tokenizer.apply_chat_template(chats, tokenize=False, add_generation_prompt=True)
-        batch = policy.tokenizer(texts, return_tensors="pt", padding=True, add_special_tokens=False)
-        made = policy.model.generate(
-            **batch,
-            do_sample=True,
-            temperature=1.0,
-            top_k=0,
-            num_return_sequences=ANSWERS_EACH,
-            max_new_tokens=MAX_NEW_TOKENS,
-        )[:, batch["input_ids"].shape[1] :]
-        stopped += (made == policy.tokenizer.eos_token_id).any(1).tolist()
-        decoded = policy.tokenizer.batch_decode(made, skip_special_tokens=True)
-        answers += [decoded[i : i + ANSWERS_EACH] for i in range(0, len(decoded), ANSWERS_EACH)]
-    return prompts, answers, float(np.mean(stopped))
+def share_of_the_world(texts: Iterable[str]) -> float:
+    """The share of all sentences that are sentences of the world, whatever stands in their slots."""
+    known = _known_sentence()
+    sentences = [part.strip() for text in texts for part in _SENTENCE.findall(text)]
+    return float(np.mean([bool(known.fullmatch(text)) for text in sentences]))
 
 
 def measure_policy(num_prompts: int, seed: int) -> dict[str, Any]:
     """Every figure of the policy, for `measured.json`."""
-    prompts, answers, stopped = sample_answers(num_prompts, seed)
+    rng = seeded("policy samples", seed)
+    prompts = [draw_prompt(rng, held_out=True) for _ in range(num_prompts)]
+    samples = sample(load("tiny-policy"), prompts, each=ANSWERS_EACH, seed=seed)
+    answers = samples.texts
     flat = [text for several in answers for text in several]
     counts = Counter(name for text in flat for name in properties(text))
-    known = _known_sentence()
-    sentences = [part.strip() for text in flat for part in _SENTENCE.findall(text)]
     topical = [
         prompt.topic.lower() in text.lower()
         for prompt, several in zip(prompts, answers, strict=True)
@@ -86,9 +66,9 @@ def measure_policy(num_prompts: int, seed: int) -> dict[str, Any]:
     ]
     return {
         "share_with_property": {name: round(counts[name] / len(flat), 4) for name in NAMES},
-        "ended_by_themselves": round(stopped, 4),
+        "ended_by_themselves": round(float(np.mean(samples.has_ended)), 4),
         "names_its_topic": round(float(np.mean(topical)), 4),
-        "sentences_of_the_world": round(float(np.mean([bool(known.fullmatch(text)) for text in sentences])), 4),
+        "sentences_of_the_world": round(share_of_the_world(flat), 4),
         "distinct_within_prompt": round(float(np.mean([len(set(several)) == len(several) for several in answers])), 4),
         "mean_words": round(float(np.mean([num_words(text) for text in flat])), 2),
         "judge_accuracy_on_samples": judge_on_samples(prompts, answers, seed),

@@ -1,0 +1,181 @@
+"""The written-out layers, the segments' attention and the tiled head, beside the slow paths they stand for."""
+
+import copy
+
+import pytest
+import torch
+import torch.nn.functional as F  # noqa: N812
+import transformers
+
+from rlaif.train import fused_layer
+from rlaif.train.attention import packed_attention
+from rlaif.train.forward import LogprobModel, prepare_model
+from rlaif.train.head import Head, token_logprobs
+from rlaif.train.packing import pack
+from rlaif.train.segment_attention import _BLOCK, SegmentAttention
+from tests.train_models import SIZES, double_llama, random_pairs, randomise, sequence
+
+torch.set_num_threads(1)
+
+
+def long_pairs():
+    """Prompts and answers that need several blocks of queries, and short ones."""
+    draw = torch.Generator().manual_seed(0)
+
+    def ids(count):
+        return torch.randint(3, 50, (count,), generator=draw).tolist()
+
+    lengths = [(2 * _BLOCK + 9, _BLOCK + 1, 3), (5, 2, _BLOCK), (_BLOCK, 1, 1)]
+    return [
+        tuple(sequence(asked, [3 + place, *ids(count)]) for place, count in enumerate(answers))
+        for asked, *answers in ((ids(prompt), *answers) for prompt, *answers in lengths)
+    ]
+
+
+@pytest.fixture
+def unfused(monkeypatch):
+    monkeypatch.setattr(fused_layer, "_applies", lambda *_: False)
+
+
+def results(model, families):
+    model.zero_grad()
+    found = LogprobModel(model)(pack(families)).logprobs
+    (found * torch.linspace(-1, 1, len(found), dtype=found.dtype)).sum().backward()
+    return found.detach(), {name: weight.grad.clone() for name, weight in model.named_parameters()}
+
+
+def assert_same(found, wanted, tolerance):
+    assert (found[0] - wanted[0]).abs().max() <= tolerance * wanted[0].abs().max()
+    for name, gradient in wanted[1].items():
+        assert (found[1][name] - gradient).abs().max() <= tolerance * gradient.abs().max(), name
+
+
+def calls_of_the_fused_layer(monkeypatch):
+    calls, run = [], fused_layer._run
+    monkeypatch.setattr(fused_layer, "_run", lambda *given: calls.append(1) or run(*given))
+    return calls
+
+
+def test_a_written_out_layer_has_the_results_and_gradients_of_the_models_own_code(monkeypatch):
+    model, families = double_llama(max_position_embeddings=1024), long_pairs()
+    calls = calls_of_the_fused_layer(monkeypatch)
+    found = results(model, families)
+    assert len(calls) == SIZES["num_hidden_layers"]
+    monkeypatch.setattr(fused_layer, "_applies", lambda *_: False)
+    wanted = results(model, families)
+    assert len(calls) == SIZES["num_hidden_layers"]  # and the second run went the other way
+    assert_same(found, wanted, 1e-12)
+
+
+def test_under_bf16_the_layers_are_no_further_from_float32_than_the_models_own_code(unfused, monkeypatch):
+    config = transformers.LlamaConfig(**{**SIZES, "hidden_size": 64, "head_dim": 16, "intermediate_size": 96})
+    model = prepare_model(randomise(transformers.LlamaForCausalLM(config), scale=0.1))
+    families = random_pairs(8, seed=2, prompt=(10, 40), answer=(10, 40))
+    exact = results(model, families)[1]
+
+    def distance():
+        with torch.autocast("cpu", torch.bfloat16):
+            found = results(model, families)[1]
+        gap, length = (
+            torch.cat([part.flatten() for part in parts]).norm()
+            for parts in ([found[name] - exact[name] for name in exact], exact.values())
+        )
+        return float(gap / length)
+
+    own = distance()
+    monkeypatch.undo()
+    assert 0 < distance() < 1.1 * own
+
+
+def test_layers_with_adapters_dropout_or_a_window_go_through_the_models_own_code(monkeypatch):
+    from peft import LoraConfig, get_peft_model
+
+    calls = calls_of_the_fused_layer(monkeypatch)
+    families = random_pairs(2)
+    dropping = double_llama(attention_dropout=0.5)
+    LogprobModel(dropping)(pack(families))
+    assert calls  # not in training: nothing is dropped
+    calls.clear()
+    dropping.train()
+    LogprobModel(dropping)(pack(families))
+    mistral = transformers.MistralForCausalLM(transformers.MistralConfig(**SIZES, sliding_window=4))
+    LogprobModel(prepare_model(randomise(mistral)))(pack(families))
+    adapted = get_peft_model(double_llama(), LoraConfig(task_type="CAUSAL_LM", target_modules=["v_proj", "up_proj"]))
+    calls.clear()
+    LogprobModel(adapted)(pack(families))
+    assert not calls
+
+
+def test_a_copied_model_reads_its_own_weights():
+    model = double_llama()
+    copied = copy.deepcopy(model)
+    with torch.no_grad():
+        for weight in copied.model.layers.parameters():
+            weight.mul_(1.5)
+    batch = pack(random_pairs(3))
+    plain = LogprobModel(model)(batch).logprobs
+    assert not torch.allclose(LogprobModel(copied)(batch).logprobs, plain)
+    assert torch.equal(LogprobModel(model)(batch).logprobs, plain)
+
+
+@pytest.mark.parametrize("groups", [1, 2, 4])
+def test_attention_by_products_is_that_of_torchs_kernel_segment_by_segment(groups):
+    batch = pack(long_pairs())
+    draw = torch.Generator().manual_seed(1)
+    given = [
+        torch.randn(heads, batch.ids.shape[1], 8, generator=draw, dtype=torch.float64).requires_grad_()
+        for heads in (4, groups, groups)
+    ]
+    found = SegmentAttention.apply(*given, batch.segments, 0.3)
+    # a window nothing reaches, weights never dropped: only the way differs
+    slow, _ = packed_attention(
+        torch.nn.Module(), *(one[None] for one in given), None, segments=batch.segments, scaling=0.3, dropout=1e-300
+    )
+    assert (found - slow[0]).abs().max() < 1e-13
+    upstream = torch.randn(found.shape, generator=draw, dtype=torch.float64)
+    for ours, theirs in zip(
+        torch.autograd.grad(found, given, upstream), torch.autograd.grad(slow[0], given, upstream), strict=True
+    ):
+        assert (ours - theirs).abs().max() < 1e-12
+
+
+@pytest.mark.parametrize("chunk_rows", [1, 5, 40, 1000])
+def test_tiles_of_any_width_give_a_log_softmax_with_its_gradient_and_statistics(chunk_rows):
+    draw = torch.Generator().manual_seed(2)
+    hidden, weight = (
+        torch.randn(shape, generator=draw, dtype=torch.float64).requires_grad_() for shape in ((37, 6), (101, 6))
+    )
+    targets = torch.randint(0, 101, (37,), generator=draw)
+    found = token_logprobs(hidden, Head(weight), targets, chunk_rows=chunk_rows, with_stats=True)
+    logs = F.linear(hidden, weight).log_softmax(-1)
+    assert (found.logprobs - logs.gather(1, targets[:, None])[:, 0]).abs().max() < 1e-13
+    assert (found.entropy + (logs.exp() * logs).sum(-1)).abs().max() < 1e-13
+    assert torch.equal(found.is_greedy, logs.argmax(-1) == targets)
+    upstream = torch.linspace(-1, 1, 37, dtype=torch.float64)
+    wanted = torch.autograd.grad((logs.gather(1, targets[:, None])[:, 0] * upstream).sum(), (hidden, weight))
+    for ours, theirs in zip(torch.autograd.grad(found.logprobs, (hidden, weight), upstream), wanted, strict=True):
+        assert (ours - theirs).abs().max() < 1e-12
+
+
+def test_a_tile_does_not_grow_with_the_vocabulary():
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    class Largest(TorchDispatchMode):
+        size = 0
+
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            found = func(*args, **(kwargs or {}))
+            for one in found if isinstance(found, tuple | list) else [found]:
+                if isinstance(one, torch.Tensor) and one.shape[:1] == (64,):  # of the tokens, not of the head
+                    self.size = max(self.size, one.numel())
+            return found
+
+    def largest(vocabulary):
+        hidden, weight = torch.randn(64, 2, requires_grad=True), torch.randn(vocabulary, 2, requires_grad=True)
+        with Largest() as trap:
+            token_logprobs(
+                hidden, Head(weight), torch.zeros(64, dtype=torch.long), chunk_rows=4
+            ).logprobs.sum().backward()
+        return trap.size
+
+    assert largest(200_000) <= 4 * 8192
