@@ -27,7 +27,7 @@ from rlaif.train.tiny.judge_figures import (  # noqa: E402
 )
 from rlaif.train.tiny.judge_text import JudgeText  # noqa: E402
 from rlaif.train.tiny.model import Shape, TinyLlama  # noqa: E402
-from rlaif.train.tiny.modes import with_new_tokens  # noqa: E402
+from rlaif.train.tiny.modes import mixed, with_new_tokens  # noqa: E402
 from rlaif.train.tiny.packing import Context, pack  # noqa: E402
 from rlaif.train.tiny.score_data import draw_scale, draw_scoring, make_score_batch, plain_scale  # noqa: E402
 from rlaif.train.tiny.tokenizer import MODE_TAGS, TEN, VOCABULARY, fixed_sentences, mode_sentences  # noqa: E402
@@ -160,6 +160,14 @@ def test_tokens_that_were_never_read_begin_anew_and_all_others_stay(tokenizer):
     assert torch.equal(new[own], rows[old])
     assert new.shape == (VOCABULARY + 16, 64)
     assert torch.equal(made["norm.weight"], torch.ones(64))
+
+
+def test_what_is_shipped_reads_by_a_mean_of_both_trainings_and_writes_by_the_second():
+    names = ("embed_tokens.weight", "layers.0.mlp.w", "layers.3.mlp.w", "layers.4.mlp.w", "norm.weight")
+    made = mixed(*({name: torch.full((2,), float(value)) for name in names} for value in (0, 1)))
+    assert {name: round(value[0].item(), 6) for name, value in made.items()} == dict(
+        zip(names, (1.0, 0.6, 0.6, 1.0, 1.0), strict=True)
+    )
 
 
 @pytest.mark.parametrize("said", ["Hello, world.", "naïve café — 東京 🙂", "a\n\n  b\tc", "{{ principle }}"])

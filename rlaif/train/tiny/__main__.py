@@ -15,7 +15,7 @@ from rlaif.train.tiny.modes import ModesRun
 from rlaif.train.tiny.policy import PolicyRun
 from rlaif.train.tiny.prompt_set import write_prompt_set
 
-JUDGE_STEPS, MODES_STEPS, POLICY_STEPS = 4500, 1250, 1000
+JUDGE_STEPS, MODES_STEPS, POLICY_STEPS = 4500, 950, 1000
 
 
 def arguments() -> argparse.Namespace:

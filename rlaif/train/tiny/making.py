@@ -15,7 +15,7 @@ from rlaif.train.tiny.judge_eval import log_line, scores_line
 from rlaif.train.tiny.judge_text import JudgeText
 from rlaif.train.tiny.loop import Job, checkpoint_path, train
 from rlaif.train.tiny.model import Shape, TinyLlama
-from rlaif.train.tiny.modes import ModesRun, ScoringHeads, with_new_tokens
+from rlaif.train.tiny.modes import ModesRun, ScoringHeads, mixed, with_new_tokens
 from rlaif.train.tiny.policy import POLICY_SHAPE, PolicyRun, policy_losses
 from rlaif.train.tiny.tokenizer import write_judge_tokenizer, write_tokenizer
 
@@ -92,13 +92,11 @@ def train_modes(work: Path, run: ModesRun) -> None:
         raise InputError(
             "the judge has not been trained yet.", where=str(path), do="Run `python -m rlaif.train.tiny judge`."
         )
-    tokenizer = load_tokenizer(work, OF_JUDGE)
-    text = JudgeText(tokenizer)
+    text = JudgeText(load_tokenizer(work, OF_JUDGE))
     torch.manual_seed(run.seed)
     model, heads = TinyLlama(JUDGE_SHAPE), Heads(JUDGE_SHAPE.hidden)
-    state = torch.load(path, weights_only=True)["model"]
-    model.load_state_dict(with_new_tokens(_part(state, "model"), tokenizer, JUDGE_SHAPE.vocabulary))
-    heads.load_state_dict(_part(state, "heads"))
+    model.load_state_dict(_first_judge(work))
+    heads.load_state_dict(_weights(path, "heads"))
     scoring = ScoringHeads(JUDGE_SHAPE.hidden)
     job = Job(
         name="judge-modes",
@@ -111,7 +109,15 @@ def train_modes(work: Path, run: ModesRun) -> None:
     train(job, torch.nn.ModuleDict({"model": model, "heads": heads, "scoring": scoring}))
 
 
-def _part(state: dict[str, torch.Tensor], name: str) -> dict[str, torch.Tensor]:
+def _first_judge(work: Path) -> dict[str, torch.Tensor]:
+    """The judge after its first training, with room for the tokens of the second."""
+    weights = _weights(checkpoint_path(work / "judge"), "model")
+    return with_new_tokens(weights, load_tokenizer(work, OF_JUDGE), JUDGE_SHAPE.vocabulary)
+
+
+def _weights(checkpoint: Path, name: str) -> dict[str, torch.Tensor]:
+    """One part of what a checkpoint holds."""
+    state = torch.load(checkpoint, weights_only=True)["model"]
     return {key.removeprefix(f"{name}."): value for key, value in state.items() if key.startswith(f"{name}.")}
 
 
@@ -121,6 +127,6 @@ def export(work: Path, target: Callable[[str], Path] = lambda name: Path(resolve
         path = checkpoint_path(work / what.checkpoint)
         if not path.exists():
             continue
-        model = TinyLlama(what.shape)
-        model.load_state_dict(_part(torch.load(path, weights_only=True)["model"], "model"))
+        model, weights = TinyLlama(what.shape), _weights(path, "model")
+        model.load_state_dict(mixed(_first_judge(work), weights) if name == "tiny-judge" else weights)
         export_model(model, work / what.tokenizer, target(name), temperature=what.temperature)

@@ -39,6 +39,8 @@ from rlaif.train.tiny.model import TinyLlama
 from rlaif.train.tiny.score_data import ScoreBatch, make_score_batch, plain_scale, training_scorings
 from rlaif.train.tiny.tokenizer import VOCABULARY
 
+SHARE_AFTER = 0.6
+_READING = tuple(f"layers.{index}." for index in range(4))
 _LIKE = {
     "<response>": "<response_a>",
     "</response>": "</response_a>",
@@ -147,6 +149,17 @@ def with_new_tokens(weights: dict[str, Tensor], tokenizer: Tokenizer, vocabulary
         assert place is not None
         new[place - VOCABULARY] = old[resembled]
     return weights | {"embed_tokens.weight": torch.cat((old, new))}
+
+
+def mixed(before: dict[str, Tensor], after: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The shipped weights: those of the second training, but for the layers that read, which are a mean of both.
+
+    The second training unlearns to follow compositions that were never trained. That is a matter of reading, and comes
+    back with some of the first's weights; what is written is a matter of the last layers, and stays.
+    """
+    own = {name: weight for name, weight in after.items() if not name.startswith(_READING)}
+    read = {name: weight for name, weight in after.items() if name.startswith(_READING)}
+    return own | {name: SHARE_AFTER * read[name] + (1 - SHARE_AFTER) * before[name] for name in read}
 
 
 def _unread(rows: Tensor, tokenizer: Tokenizer) -> list[int]:
