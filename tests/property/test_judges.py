@@ -94,7 +94,7 @@ def test_after_changes_the_store_gives_what_an_empty_one_would_and_the_plan_knew
 
 
 @pytest.mark.slow
-@settings(max_examples=150, **QUIET)
+@settings(max_examples=30, **QUIET)
 @given(st.lists(CHANGES, min_size=2, max_size=8))
 def test_many_changes_of_judges(tmp_path_factory, changes):
     check_changes(tmp_path_factory.mktemp("judges"), changes)
