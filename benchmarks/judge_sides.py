@@ -15,12 +15,13 @@ from rlaif.engines.order import prefix_order
 from rlaif.engines.vllm_flags import environment, is_cpu_build, model_arguments, offline_block_tokens
 from rlaif.engines.vllm_server import VllmServer
 from rlaif.engines.wire import request_to_dict
-from rlaif.feedback.aggregate import label_pair
-from rlaif.feedback.ask import Model, Session, ask
+from rlaif.feedback.ask import Model, Session
+from rlaif.feedback.hear_pairs import hear_pairs, label_heard
 from rlaif.feedback.judge import judge_stage
+from rlaif.feedback.modes import mode_of
 from rlaif.feedback.progress import Quiet
 from rlaif.records import ResponsePair
-from rlaif.settings import EngineSettings, JudgeSettings
+from rlaif.settings import EngineSettings, JudgeSettings, LabelSettings
 from rlaif.store import Store
 from rlaif.templates import load_template
 
@@ -32,6 +33,7 @@ class Ours:
         self.judge, self.constitution, self.folder = JudgeSettings(model=model), constitution, folder
         self.template, self.identity = load_template("judge"), identify(settings, model)
         log_file = folder / "ours.log"
+        self.mode = mode_of(self.judge, constitution, self.template, self.identity)
         self.model = Model(model, self.identity, lambda: open_engine(settings, model, log_file=log_file))
         self.session, self._asked = Session(self.model), 0
         self.engine = self.session.engine(Quiet())
@@ -43,9 +45,13 @@ class Ours:
         before, used = self.engine.counters(), processor_seconds(os.getpid(), self.engine.pid)
         begun = time.perf_counter()
         with Store(self.folder / f"store-{self._asked}", will_append=True) as store:
-            stage = judge_stage(pairs, self.constitution, self.judge, template=self.template, identity=self.identity)
-            judged = stage.judgments(ask(stage.asking, session=self.session, store=store, progress=Quiet()))
-            labels = [label_pair(p, judged[p.id], self.constitution, probability_floor=0.01) for p in pairs]
+            heard = hear_pairs(self.mode, pairs, session=self.session, store=store, progress=Quiet())
+            settings = LabelSettings()
+            labels = [
+                label_heard(self.mode, pair, heard, self.constitution, probability_floor=0.01, settings=settings)
+                for pair in pairs
+            ]
+            judged = heard.judgments
         seconds = time.perf_counter() - begun
         used = processor_seconds(os.getpid(), self.engine.pid) - used
         after = self.engine.counters()

@@ -120,8 +120,8 @@ def test_kills_of_a_driver_in_a_tournament_before_two_judges(nursery, tmp_path):
 
 
 @pytest.mark.slow
-def test_fifty_kills_of_a_driver_in_a_tournament_before_two_judges(nursery, tmp_path):
-    check_kills_of_the_driver(nursery, tmp_path, 50, seed=32, more=TOURNAMENT)
+def test_twenty_kills_of_a_driver_in_a_tournament_before_two_judges(nursery, tmp_path):
+    check_kills_of_the_driver(nursery, tmp_path, 20, seed=32, more=TOURNAMENT)
 
 
 @pytest.mark.slow
