@@ -1,6 +1,6 @@
 """Labels per second, and prompt tokens computed per label: ours, distilabel's and alpaca_eval's way of asking.
 
-    python -m benchmarks.judge                      # both tables, some five minutes on two quiet cores
+    python -m benchmarks.judge                      # both tables; it says how long it still takes
     python -m benchmarks.judge --only overhead      # what we add to bare vLLM, alone
     python -m benchmarks.judge --json
 
@@ -25,6 +25,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -103,6 +104,7 @@ def install_peers(folder: Path) -> str:
 def repeat(ours: Ours, peers: Peers, ways: Sequence[str], options: argparse.Namespace, prompts: int, seed: int) -> Took:
     """Every way on the same pairs, repetition after repetition, each beginning with another way."""
     found: Took = {way: [] for way in ways}
+    begun = time.monotonic()
     for number in range(options.repetitions + 1):
         pairs = judged_pairs(num_prompts=prompts, num_answers=3, words=tuple(options.words), seed=seed + number)
         turn = number % len(ways)
@@ -110,6 +112,10 @@ def repeat(ours: Ours, peers: Peers, ways: Sequence[str], options: argparse.Name
             took = ask(ours, peers, way, pairs) | {"pairs": len(pairs)}
             if number:  # the first one warms up
                 found[way].append(took)
+        seconds = time.monotonic() - begun
+        left = seconds / (number + 1) * (options.repetitions - number)
+        done = f"{number} of {options.repetitions} repetitions" if number else "warmed up"
+        print(f"{', '.join(ways)}: {done}, {seconds:.0f} s, about {left:.0f} s left", file=sys.stderr, flush=True)
     return found
 
 
@@ -183,7 +189,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--dtype", default="float32")
     parser.add_argument("--only", choices=("overhead", "peers"))
     parser.add_argument("--prompts", type=int, default=4, help="prompts of a repetition; each has 3 pairs")
-    parser.add_argument("--overhead-prompts", type=int, default=30)
+    parser.add_argument("--overhead-prompts", type=int, default=10, help="those where only ours and bare vLLM run")
     parser.add_argument("--principles", type=int, default=12)
     parser.add_argument("--words", type=int, nargs=2, default=(60, 120), help="least and most words of an answer")
     parser.add_argument("--repetitions", type=int, default=5)

@@ -13,6 +13,7 @@ from rlaif.cli.project import ConfigOption, SetOption, open_project
 if TYPE_CHECKING:  # loaded inside the command, so that `rlaif --help` stays fast
     from rlaif.cli.progress import ConsoleProgress
     from rlaif.feedback.plan_record import Plan
+    from rlaif.prompt_sets import PromptSet
 
 app = typer.Typer()
 
@@ -54,12 +55,7 @@ def generate(
     settings, base = project.settings, project.base
     inputs = read_inputs(settings, base)
     progress = ConsoleProgress(Console(stderr=True))
-    for drop in inputs.prompts.drops[:_DROPS_SHOWN]:
-        progress.note(f"{drop.where}: left out, {drop.reason}")
-    if len(inputs.prompts.drops) > _DROPS_SHOWN:
-        progress.note(f"… {len(inputs.prompts.drops)} rows left out in all: {inputs.prompts.drop_counts}")
-    for reason, count in inputs.prompts.kept_counts.items():
-        progress.note(f"{count:,} prompts found and kept: {reason} (`rlaif plan` lists them)")
+    tell_of_prompts(inputs.prompts, progress)
     agree(plan(settings, inputs, base=base, progress=progress), progress, is_confirmed)
     budget = Budget(calls=calls, tokens=tokens, seconds=None if minutes is None else minutes * 60)
     folder = run_folder(settings, base)
@@ -72,6 +68,16 @@ def generate(
         typer.echo(json.dumps(summary, ensure_ascii=False))
     else:
         _print(summary, folder, config, base / settings.constitution, examples)
+
+
+def tell_of_prompts(prompts: "PromptSet", progress: "ConsoleProgress") -> None:
+    """Note the first prompts that are left out and why, how many there are, and what was found in those that stay."""
+    for drop in prompts.drops[:_DROPS_SHOWN]:
+        progress.note(f"{drop.where}: left out, {drop.reason}")
+    if len(prompts.drops) > _DROPS_SHOWN:
+        progress.note(f"… {len(prompts.drops)} rows left out in all: {prompts.drop_counts}")
+    for reason, count in prompts.kept_counts.items():
+        progress.note(f"{count:,} prompts found and kept: {reason} (`rlaif plan` lists them)")
 
 
 def agree(plan: "Plan", progress: "ConsoleProgress", is_confirmed: bool, *, command: str = "plan") -> None:

@@ -6,12 +6,10 @@ from typing import Annotated, Any
 
 import typer
 
-from rlaif.cli.generate import agree, shortened
+from rlaif.cli.generate import agree, shortened, tell_of_prompts
 from rlaif.cli.project import ConfigOption, SetOption, open_project
 
 app = typer.Typer()
-
-_DROPS_SHOWN = 10
 
 
 @app.command(
@@ -57,8 +55,7 @@ def revise(
         else:
             Console().print(plan_view(found))
         return
-    for drop in inputs.main.prompts.drops[:_DROPS_SHOWN]:
-        progress.note(f"{drop.where}: left out, {drop.reason}")
+    tell_of_prompts(inputs.main.prompts, progress)
     agree(found, progress, is_confirmed, command="revise --plan")
     budget = Budget(calls=calls, tokens=tokens, seconds=None if minutes is None else minutes * 60)
     folder = revision_folder(settings, base)

@@ -191,6 +191,15 @@ def test_a_model_that_is_not_there(project, rlaif):
     assert "Traceback" not in err
 
 
+@pytest.mark.parametrize("command", ["generate", "revise"])
+def test_of_many_prompts_left_out_the_first_are_named_and_all_are_counted(project, rlaif, command):
+    with (project / "prompts.jsonl").open("a") as lines:
+        lines.write((json.dumps({"prompt": "Question 0?"}) + "\n") * 13)
+    _, _, err = rlaif(command)
+    assert err.count("left out, duplicate") == 10
+    assert "13 rows left out in all" in err
+
+
 def test_duplicate_prompts_are_named_and_counted(project, rlaif):
     with (project / "prompts.jsonl").open("a") as lines:
         lines.write(json.dumps({"prompt": "Question 0?"}) + "\n")
