@@ -2,7 +2,7 @@
 turned round in the YAML turns its share round.
 
 Trimmed to fit among the tests: the labels are the grammar's own under the constitution as read from the file (on the
-quickstart's pairs the bundled judge agrees with them in 524 of 524), on half of its prompts. The whole, with the
+quickstart's pairs the bundled judge agrees with them in 867 of 867), on half of its prompts. The whole, with the
 judge, every principle turned, and seeds: `make bench-alignment`.
 """
 
@@ -46,17 +46,22 @@ def constitutions(tmp_path_factory):
 
 def write_pairs(path, answers, constitution):
     """Every pair in which one answer does as more principles ask than the other."""
-    asked = [meaning_of(one.text) for one in load_constitution(constitution).enabled]
+    asked = {one.id: meaning_of(one.text) for one in load_constitution(constitution).enabled}
     with path.open("w") as stream:
         for prompt, texts in answers:
             for pair in itertools.combinations(dict.fromkeys(texts), 2):
-                met = [sum(one.is_met(properties(text)) for one in asked) for text in pair]
-                if met[0] != met[1]:
-                    chosen, rejected = pair if met[0] > met[1] else pair[::-1]
-                    said = {"chosen": chosen, "rejected": rejected}
+                met = [{name: one.is_met(properties(text)) for name, one in asked.items()} for text in pair]
+                better, worse = sorted((0, 1), key=lambda side: -sum(met[side].values()))
+                lead = sum(met[better].values()) - sum(met[worse].values())
+                if lead:
+                    said = {"chosen": pair[better], "rejected": pair[worse]}
                     row = {name: [{"role": "assistant", "content": text}] for name, text in said.items()}
-                    p = 1 / (1 + math.exp(-LOG_ODDS_OF_A_PRINCIPLE * abs(met[0] - met[1])))
-                    stream.write(json.dumps({"prompt": prompt.messages, **row, "probability": p}) + "\n")
+                    row["probability"] = 1 / (1 + math.exp(-LOG_ODDS_OF_A_PRINCIPLE * lead))
+                    row["principles"] = [
+                        {"id": name, "probability": 0.5 + 0.49 * (met[better][name] - met[worse][name])}
+                        for name in asked
+                    ]
+                    stream.write(json.dumps({"prompt": prompt.messages, **row}) + "\n")
     return path
 
 
