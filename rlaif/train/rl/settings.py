@@ -28,7 +28,9 @@ class KlSettings(Strict):
     """The pull to the reference."""
 
     coefficient: float = Field(0.05, ge=0.0, description="β, per nat. Usual: 0.01 to 0.2; 0: no pull, only measured.")
-    place: Literal["reward", "loss"] = Field("reward", description="Where the KL is taken off: k1 in reward, k2 in loss.")
+    place: Literal["reward", "loss"] = Field(
+        "reward", description="Where the KL is taken off: k1 in reward, k2 in loss."
+    )
     estimator: Estimator | None = Field(None, description="k1, k2, k3; default: k1 in the reward, k2 in the loss.")
     target: float | None = Field(None, gt=0.0, description="Lead β so that the KL is this, in nats per answer.")
     gain: float = Field(0.1, gt=0.0, description="How fast β follows the target. Usual: 0.05 to 0.2.")
@@ -57,11 +59,13 @@ class ClipSettings(Strict):
 
 
 class StopSettings(Strict):
-    """When a run ends by itself; null never does. The last checkpoint is of weights whose answers were within limits."""
+    """When a run ends by itself; null never does. The last checkpoint is of weights within limits."""
 
     kl: float | None = Field(None, gt=0.0, description="Mean KL in nats per answer above which the run stops.")
     constant_rewards: PositiveInt | None = Field(10, description="Iterations in a row whose rewards are all the same.")
-    unended: Share | None = Field(0.98, description="Share of answers that never end, in each of `patience` iterations.")
+    unended: Share | None = Field(
+        0.98, description="Share of answers that never end, in each of `patience` iterations."
+    )
     patience: PositiveInt = Field(5, description="Iterations in a row for `unended`.")
 
 
