@@ -45,8 +45,8 @@ class Guards:
             )
         if found.unended >= stop.patience:
             raise TrainingStopped(
-                f"iteration {iteration + 1}: for {found.unended} iterations in a row nearly no answer ended; of the last "
-                f"ones {1 - figures['ended_share']:.1%} did not.",
+                f"iteration {iteration + 1}: for {found.unended} iterations in a row nearly no answer ended; of the "
+                f"last ones {1 - figures['ended_share']:.1%} did not.",
                 where=where,
                 do="Raise rollout.max_new_tokens, price it (a reward part of kind end), or set stop.unended: null.",
             )

@@ -167,9 +167,8 @@ class Learner:
 
     def learn(self, seen: Experience) -> tuple[Figures, Moments]:
         """Epochs x minibatches of optimizer steps, and the moments of all scores so far."""
-        settings, coefficient = self.settings, self.memory.coefficient
-        targets, moments = targets_of(seen, settings, coefficient, self.memory.moments)
-        task = PolicyTask(seen, targets, settings, coefficient, self.layout)
+        settings = self.settings
+        task, moments = self.task(seen)
         outcomes, total, norms, rate = list[Outcome](), 0.0, list[float](), 0.0
         num_steps = settings.epochs * settings.minibatches
         for number in range(num_steps):
@@ -194,6 +193,12 @@ class Learner:
         if "value_error" in figures:
             figures["explained_variance"] = explained_variance(figures)
         return {**figures, "grad_norm": float(np.mean(norms)), "learning_rate": rate}, moments
+
+    def task(self, seen: Experience) -> tuple[PolicyTask, Moments]:
+        """What the steps of an iteration learn."""
+        coefficient = self.memory.coefficient
+        targets, moments = targets_of(seen, self.settings, coefficient, self.memory.moments)
+        return PolicyTask(seen, targets, self.settings, coefficient, self.layout), moments
 
     def compute(self, task: PolicyTask) -> Callable[[Sequence[int]], Outcome]:
         """What a pass does."""
