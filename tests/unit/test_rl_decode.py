@@ -149,7 +149,7 @@ def test_answers_are_drawn_with_the_probabilities_of_the_model():
         )
     ]
     assert sum(exact) == pytest.approx(1, abs=1e-5)
-    counted = {answer: 0 for answer in answers}
+    counted = dict.fromkeys(answers, 0)
     for one in rollouts:
         counted[tuple(one.answer.tolist())] += 1
     expected = np.array(exact) / sum(exact) * draws_wanted

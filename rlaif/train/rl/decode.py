@@ -26,11 +26,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from rlaif.errors import InputError, TrainingStopped
+from rlaif.errors import TrainingStopped
 from rlaif.train.forward import head_of, inner_model
 from rlaif.train.head import Head, head_logits
 from rlaif.train.packing import Ids
 from rlaif.train.rl.draws import draw_tokens
+from rlaif.train.rl.limits import answer_limits
 from rlaif.train.rl.llama_reader import LlamaReader, llama_weights
 from rlaif.train.rl.model_reader import ModelReader
 from rlaif.train.rl.rollouts import Rollout, Sampling
@@ -83,7 +84,7 @@ class DecodeSampler:
         """One answer to each prompt, in the prompts' order."""
         if not prompts:
             return []
-        limits = _limits(prompts, how.max_new_tokens, _context(self._model))
+        limits = answer_limits(prompts, how.max_new_tokens, inner_model(self._model).config)
         was_training = self._model.training
         self._model.eval()
         try:
@@ -180,27 +181,6 @@ class _Loop:
             )
             for number, (prompt, count) in enumerate(zip(self._prompts, self._counts, strict=True))
         ]
-
-
-def _context(model: Any) -> int | None:
-    longest = getattr(inner_model(model).config.get_text_config(), "max_position_embeddings", None)
-    return None if longest is None else int(longest)
-
-
-def _limits(prompts: Sequence[Ids], max_new_tokens: int, context: int | None) -> NDArray[np.int64]:
-    """How many tokens each answer may have: what is asked for, or what the model's context leaves."""
-    lengths = np.array([len(prompt) for prompt in prompts])
-    if not lengths.all():
-        raise InputError(f"prompt {int(lengths.argmin())} has no tokens.", do="Give every prompt at least one token.")
-    if context is None:
-        return np.full(len(lengths), max_new_tokens)
-    if lengths.max() >= context:
-        longest = int(lengths.argmax())
-        raise InputError(
-            f"prompt {longest} has {lengths[longest]} tokens; the model reads at most {context}, its answer included.",
-            do="Shorten the prompt or leave it out.",
-        )
-    return np.minimum(max_new_tokens, context - lengths)
 
 
 def _groups(prompts: Sequence[Ids], most: int) -> list[_Group]:
