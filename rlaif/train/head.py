@@ -72,6 +72,14 @@ def token_logprobs(
     return TokenScores(logprobs, entropy, is_greedy)
 
 
+def head_logits(hidden: Tensor, head: Head, dtype: torch.dtype) -> Tensor:
+    """Whole logits (S, V) of a few hidden states (S, C), for drawing next tokens: the product in `dtype`, everything
+    after it in float32, or float64 where the hidden states are."""
+    settings = _Settings(0, dtype, head.scale, head.softcap, with_stats=False)
+    with torch.autocast(hidden.device.type, enabled=False):
+        return _logits(hidden.to(dtype), head.weight, head.bias, slice(None), settings)
+
+
 class _TiledLogprobs(torch.autograd.Function):
     """log p(target | hidden), with ∂ log p(t) / ∂ logits = onehot(t) - softmax(logits)."""
 
@@ -183,24 +191,12 @@ def _rows_in(at: slice, targets: Tensor) -> Tensor:
 
 def _logits(cast: Tensor, weight: Tensor, bias: Tensor | None, at: slice, settings: _Settings) -> Tensor:
     """(rows, width) in float32, or float64 where the hidden states are."""
-    return _shaped(cast @ weight[at].to(settings.dtype).T, None if bias is None else bias[at], settings)
-
-
-def head_logits(hidden: Tensor, head: Head, dtype: torch.dtype) -> Tensor:
-    """Whole logits (S, V) of a few hidden states (S, C), the product in `dtype`, everything else in float32 (float64
-    where `dtype` is): for drawing the next token."""
-    with torch.autocast(hidden.device.type, enabled=False):
-        return _shaped(hidden.to(dtype) @ head.weight.to(dtype).T, head.bias, head)
-
-
-def _shaped(product: Tensor, bias: Tensor | None, by: "Head | _Settings") -> Tensor:
-    """What a head does to its matrix product, in float32, or float64 where the product is."""
-    logits = product.to(_wide(product))
+    logits = (cast @ weight[at].to(settings.dtype).T).to(_wide(cast))
     if bias is not None:
-        logits += bias
-    if by.scale != 1.0:
-        logits *= by.scale
-    return logits if by.softcap is None else torch.tanh(logits / by.softcap) * by.softcap
+        logits += bias[at]
+    if settings.scale != 1.0:
+        logits *= settings.scale
+    return logits if settings.softcap is None else torch.tanh(logits / settings.softcap) * settings.softcap
 
 
 def _by_logit(

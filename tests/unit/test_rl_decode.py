@@ -11,14 +11,14 @@ from scipy import stats
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from rlaif.errors import InputError, TrainingStopped
-from rlaif.train.forward import LogprobModel, head_of
-from rlaif.train.head import token_logprobs
+from rlaif.train.forward import LogprobModel
 from rlaif.train.packing import TokenSequence, pack
 from rlaif.train.rl import draws
 from rlaif.train.rl.decode import DecodeSampler
 from rlaif.train.rl.llama_reader import LlamaReader, llama_weights
 from rlaif.train.rl.rollouts import Sampling
 from rlaif.train.rl.weights import merged_state
+from tests.rl_rollouts import learner_logprobs
 from tests.train_models import SIZES, VOCABULARY, double_gpt2, double_llama, llama
 
 torch.set_num_threads(1)
@@ -60,20 +60,6 @@ def mistral():
 
     model = transformers.MistralForCausalLM(transformers.MistralConfig(**SIZES, sliding_window=6))
     return prepare_model(randomise(model).eval())
-
-
-def learner_logprobs(model, rollouts, temperature=1.0, **autocast):
-    """What the training forward says of the sampled tokens, one array per rollout."""
-    batch = pack([(one.sequence(),) for one in rollouts])
-    if temperature != 1.0:
-        from rlaif.train.forward import hidden_states
-
-        head = head_of(model)
-        scaled = type(head)(head.weight, head.bias, head.scale / temperature, head.softcap)
-        found = token_logprobs(hidden_states(model, batch)[batch.rows], scaled, batch.targets).logprobs
-    else:
-        found = LogprobModel(model)(batch).logprobs
-    return torch.split(found.detach(), batch.lengths.tolist())
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -265,8 +251,10 @@ def test_new_weights_are_read_at_once_and_dropout_never_applies():
     sampler, prompts = DecodeSampler(LogprobModel(model)), some_prompts(4)
     before = sampler.sample(prompts, range(4), HOW)
     model.train()
+    model.model.norm.eval()
     again = sampler.sample(prompts, range(4), HOW)
     assert model.training
+    assert not model.model.norm.training
     assert [one.logprobs.tolist() for one in before] == [one.logprobs.tolist() for one in again]
     with torch.no_grad():
         model.model.layers[0].mlp.down_proj.weight.add_(0.1)

@@ -17,7 +17,8 @@ taken, with log-probability 0. There is no top-k and no top-p: what they cut awa
 learner's ratio to it no meaning.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -85,14 +86,22 @@ class DecodeSampler:
         if not prompts:
             return []
         limits = answer_limits(prompts, how.max_new_tokens, inner_model(self._model).config)
-        was_training = self._model.training
-        self._model.eval()
-        try:
+        with _evaluating(self._model):
             loop = _Loop(self._model, self._precision, prompts, seeds, limits, how, self._max_rows)
             loop.run()
-        finally:
-            self._model.train(was_training)
         return loop.rollouts()
+
+
+@contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    """Without dropout; afterwards every part is in the mode it was in, which need not be the same for all."""
+    modes = [(part, part.training) for part in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for part, mode in modes:
+            part.training = mode
 
 
 class _Loop:
