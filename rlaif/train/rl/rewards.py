@@ -106,12 +106,13 @@ class CheckReward:
 
     check: Check
     unscored: float | None = None
+    name: str = "check"
 
     def __call__(self, answers: Sequence[Answer]) -> Rewards:
         found = [self._score(one) for one in answers]
         values = np.array([value for value, _ in found])
         unscored = np.array([float(is_unscored) for _, is_unscored in found])
-        parts = {"check": values} | ({"check_unscored": unscored} if unscored.any() else {})
+        parts = {self.name: values} | ({f"{self.name}_unscored": unscored} if unscored.any() else {})
         return Rewards(values, parts)
 
     def _score(self, answer: Answer) -> tuple[float, bool]:

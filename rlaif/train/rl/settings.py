@@ -130,7 +130,7 @@ class RlSettings(ModelSettings):
     """Training on answers that the policy samples itself."""
 
     prompts: tuple[PromptSource, ...] = Field(min_length=1, description="What the policy is asked.")
-    reward: tuple[RewardPart, ...] = Field(min_length=1, description="The parts of the reward; their weighted sum.")
+    reward: tuple[RewardPart, ...] = Field((), description="The parts of the reward; their weighted sum.")
     shape: RewardShape = Field(default_factory=lambda: RewardShape())
     reference: str | None = Field(None, description="Model the KL is measured to; default: the policy at the start.")
     iterations: PositiveInt = Field(100, description="Rounds of sampling and learning. Usual: 50 to 1000.")
