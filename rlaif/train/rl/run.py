@@ -88,7 +88,7 @@ def run_rl(
     *,
     base: Path = Path(),
     begin_anew: bool = False,
-    above: FromAbove = FromAbove(),  # noqa: B008 - a frozen value
+    above: FromAbove = FromAbove(),
     show_prompts: Callable[[PromptCounts], None] = lambda counts: None,
     say: Callable[[str], None] = lambda text: None,
     watch: Callable[[int, int, Figures], None] = lambda done, total, figures: None,
