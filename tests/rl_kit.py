@@ -74,7 +74,7 @@ def ppo(**changes):
         "epochs": 2,
         "minibatches": 2,
         "rollout": {"prompts": 6, "max_new_tokens": 6},
-        "loop": {"micro_batch_tokens": 40, "save_every": 1, "optimiser": {"learning_rate": 0.01}},
+        "loop": {"micro_batch_tokens": 40, "save_every": 1, "optimiser": {"learning_rate": 0.01, "epsilon": 1e-4}},
     }
     return PpoSettings(**{**BASE, **defaults, **changes})
 
@@ -84,7 +84,7 @@ def grpo(**changes):
         "iterations": 3,
         "minibatches": 2,
         "rollout": {"prompts": 4, "group_size": 3, "max_new_tokens": 6},
-        "loop": {"micro_batch_tokens": 40, "save_every": 1, "optimiser": {"learning_rate": 0.01}},
+        "loop": {"micro_batch_tokens": 40, "save_every": 1, "optimiser": {"learning_rate": 0.01, "epsilon": 1e-4}},
     }
     return GrpoSettings(**{**BASE, **defaults, **changes})
 
