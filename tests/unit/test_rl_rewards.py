@@ -73,7 +73,7 @@ def test_a_check_rewards_right_answers_and_says_when_it_cannot():
     reward = CheckReward(NumberCheck(kind="number"))
     asked = [answer("It is 4.", reference="4"), answer("It is 5.", reference="4"), answer("No.", reference="4")]
     assert reward(asked).values.tolist() == [1.0, 0.0, 0.0]
-    with pytest.raises(TrainingStopped, match="the number check gives no reward .* the prompt has no reference"):
+    with pytest.raises(TrainingStopped, match=r"the number check gives no reward .* the prompt has no reference"):
         reward([answer("4")])
     found = CheckReward(NumberCheck(kind="number"), unscored=-1.0)([answer("4"), asked[0]])
     assert found.values.tolist() == [-1.0, 1.0]
@@ -84,7 +84,7 @@ def test_a_check_rewards_right_answers_and_says_when_it_cannot():
 def test_a_reward_that_is_no_number_names_its_part_and_its_answer(bad):
     values = np.array([0.0, bad])
     with pytest.raises(
-        TrainingStopped, match="1 of 2 rewards are no numbers .part 'odd'.; the first is .* answer 'no'"
+        TrainingStopped, match=r"1 of 2 rewards are no numbers .part 'odd'.; the first is .* answer 'no'"
     ):
         check_rewards(Rewards(values, {"odd": values}), [answer(), answer("no")])
 

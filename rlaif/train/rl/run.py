@@ -33,7 +33,7 @@ from rlaif.train.rl.making import (
     source_of,
 )
 from rlaif.train.rl.observing import Observer
-from rlaif.train.rl.policy import PolicyModel
+from rlaif.train.rl.policy import PolicyModel, Reference
 from rlaif.train.rl.prompts import PolicyPrompt, PromptCounts, read_policy_prompts
 from rlaif.train.rl.rewards import WeightedSum
 from rlaif.train.rl.rollouts import Sampler
@@ -99,82 +99,107 @@ def run_rl(
     check_trackers(settings.loop.trackers)
     if not settings.reward and not above.rewards:
         raise InputError("there is no reward.", do="Give a reward model (--reward-model) or other parts of `reward`.")
-    output = base / settings.output
-    tokenizer = load_tokenizer(source_of(settings.model))
-    longest = settings.max_length - settings.rollout.max_new_tokens
-    prompts, counts = read_policy_prompts(settings.prompts, tokenizer, longest=longest, base=base)
-    show_prompts(counts)
-    accelerator = make_accelerator(settings.loop, output / "training")
-    check_processes(accelerator)
-    made = {part.name: make_reward(part, tokenizer, settings, base, accelerator.device) for part in settings.reward}
-    weighted = {**{name: one for name, (one, _) in made.items()}, **above.rewards}
-    policy, reference = make_policy(
-        method, settings, tokenizer, [reward for reward, _ in weighted.values()], accelerator.device
-    )
-    if settings.push_to_hub and accelerator.is_main_process:
+    run = _RlRun(method, settings, base, above)
+    show_prompts(run.counts)
+    run.load()
+    if settings.push_to_hub and run.is_first:
         hub.make_repository(settings.push_to_hub, is_private=settings.hub_private)
-    identity = {
-        "method": method,
-        "settings": digest(settings.model_dump(mode="json", exclude=_FREE)),
-        "prompts": counts.digest,
-        "model": weights_digest(policy),
-        "reference": "" if reference.model is None else weights_digest(reference.model),
-        **{f"reward {name}": about for name, (_, about) in made.items() if about},
-        **above.identity,
-    }
     if begin_anew:
-        give_up_others(output, identity, accelerator)
-    if accelerator.is_main_process:
-        write_settings(output / "training", settings)
-    accelerator.wait_for_everyone()
-    stop_ids = tuple(stop_ids_of(policy.model, tokenizer))
-    sampler = make_sampler(settings, policy.model, output / "training")
-
-    def decode(ids: Ids) -> str:
-        return str(tokenizer.decode(ids.tolist(), skip_special_tokens=True)).strip()
-
-    try:
-        learner = Learner(
-            policy,
-            reference,
-            prompts,
-            sampler,
-            WeightedSum(weighted),
-            settings,
-            decode=decode,
-            stop_ids=stop_ids,
-            folder=output / "training",
-            identity=identity,
-            accelerator=accelerator,
-            observers=above.observers(Parts(policy, sampler, tokenizer, prompts, stop_ids, decode)),
-            watch=watch,
-            say=say,
-        )
-        report = learner.run()
-    finally:
-        sampler.close()
-    figures = {**report.last, **report.final}
+        give_up_others(run.output, run.identity, run.accelerator)
+    if run.is_first:
+        write_settings(run.folder, settings)
+    run.accelerator.wait_for_everyone()
+    report = run.learn(watch, say)
+    figures = {**report.last, **report.final} or _last_figures(run.folder / "metrics.jsonl")
     address = None
-    if accelerator.is_main_process:
-        if not (is_saved(output) and report.resumed_at == report.iterations):
-            say(f"writing {output}")
-            figures = figures or _last_figures(output / "training" / "metrics.jsonl")
-            about = _card(method, settings, counts, figures)
-            is_merged = settings.lora is None or settings.lora.merge
-            save_model(policy.model, tokenizer, output, about, is_merged=is_merged)
+    if run.is_first:
+        if not (is_saved(run.output) and report.resumed_at == report.iterations):
+            say(f"writing {run.output}")
+            run.save(figures)
         if settings.push_to_hub:
             say(f"sending it to {settings.push_to_hub}")
-            address = hub.push(output, settings.push_to_hub)
-    return RlResult(output, counts, report, figures, address)
+            address = hub.push(run.output, settings.push_to_hub)
+    return RlResult(run.output, run.counts, report, figures, address)
 
 
-def _card(method: Method, settings: RlSettings, counts: PromptCounts, figures: Figures) -> str:
-    """The model card: what was asked, and what reward and KL were reached."""
-    name = ", ".join(one.path for one in settings.prompts)
-    row = SourceCounts(read=counts.rows, kept=counts.kept, digest=counts.digest)
-    row.refused.update(counts.refused)
-    data = {"sources": {name: row.as_dict()}, "digest": counts.digest, "rows": counts.kept, "tokens": counts.tokens}
-    return model_card(method, settings.model, settings.model_dump(mode="json"), data, figures)
+class _RlRun:
+    """What the stages of a training share."""
+
+    policy: PolicyModel
+    reference: Reference
+    rewards: dict[str, Weighted]
+    identity: dict[str, str]
+
+    def __init__(self, method: Method, settings: RlSettings, base: Path, above: FromAbove) -> None:
+        self.method, self.settings, self.base, self.above = method, settings, base, above
+        self.output = base / settings.output
+        self.folder = self.output / "training"
+        self.tokenizer = load_tokenizer(source_of(settings.model))
+        longest = settings.max_length - settings.rollout.max_new_tokens
+        found = read_policy_prompts(settings.prompts, self.tokenizer, longest=longest, base=base)
+        self.prompts, self.counts = found
+        self.accelerator = make_accelerator(settings.loop, self.folder)
+        check_processes(self.accelerator)
+
+    @property
+    def is_first(self) -> bool:
+        return bool(self.accelerator.is_main_process)
+
+    def load(self) -> None:
+        """Models, and what the run is recognised by."""
+        settings, device = self.settings, self.accelerator.device
+        made = {part.name: make_reward(part, self.tokenizer, settings, self.base, device) for part in settings.reward}
+        self.rewards = {name: one for name, (one, _) in made.items()} | dict(self.above.rewards)
+        rewards = [reward for reward, _ in self.rewards.values()]
+        self.policy, self.reference = make_policy(self.method, settings, self.tokenizer, rewards, device)
+        self.identity = {
+            "method": self.method,
+            "settings": digest(settings.model_dump(mode="json", exclude=_FREE)),
+            "prompts": self.counts.digest,
+            "model": weights_digest(self.policy),
+            "reference": "" if self.reference.model is None else weights_digest(self.reference.model),
+            **{f"reward {name}": about for name, (_, about) in made.items() if about},
+            **self.above.identity,
+        }
+
+    def learn(self, watch: Callable[[int, int, Figures], None], say: Callable[[str], None]) -> RlReport:
+        stop_ids = tuple(stop_ids_of(self.policy.model, self.tokenizer))
+        sampler = make_sampler(self.settings, self.policy.model, self.folder)
+        parts = Parts(self.policy, sampler, self.tokenizer, self.prompts, stop_ids, self.decode)
+        try:
+            learner = Learner(
+                self.policy,
+                self.reference,
+                self.prompts,
+                sampler,
+                WeightedSum(self.rewards),
+                self.settings,
+                decode=self.decode,
+                stop_ids=stop_ids,
+                folder=self.folder,
+                identity=self.identity,
+                accelerator=self.accelerator,
+                observers=self.above.observers(parts),
+                watch=watch,
+                say=say,
+            )
+            return learner.run()
+        finally:
+            sampler.close()
+
+    def decode(self, ids: Ids) -> str:
+        return str(self.tokenizer.decode(ids.tolist(), skip_special_tokens=True)).strip()
+
+    def save(self, figures: Figures) -> None:
+        """The policy as a Hugging Face folder; its card says what was asked and what reward and KL were reached."""
+        settings, counts = self.settings, self.counts
+        row = SourceCounts(read=counts.rows, kept=counts.kept, digest=counts.digest)
+        row.refused.update(counts.refused)
+        sources = {", ".join(one.path for one in settings.prompts): row.as_dict()}
+        data = {"sources": sources, "digest": counts.digest, "rows": counts.kept, "tokens": counts.tokens}
+        about = model_card(self.method, settings.model, settings.model_dump(mode="json"), data, figures)
+        is_merged = settings.lora is None or settings.lora.merge
+        save_model(self.policy.model, self.tokenizer, self.output, about, is_merged=is_merged)
 
 
 def _last_figures(log: Path) -> Figures:
