@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from rlaif.train.packing import TokenSequence, pad
+from rlaif.train.rl.decode import DecodeSampler
 from rlaif.train.rl.learner import Learner
 from rlaif.train.rl.policy import PolicyModel, Reference, value_head
 from rlaif.train.rl.prompts import plain_prompt
@@ -104,7 +105,7 @@ def make_learner(settings, folder, *, make=llama, reward=None, prompts=None, sam
         policy,
         reference or Reference(make()),
         prompts or some_prompts(),
-        sampler or SlowSampler(),
+        sampler or (DecodeSampler(model) if model.dtype == torch.float32 else SlowSampler()),
         reward or from_function("sevens", count_of_sevens),
         settings,
         decode=decode,

@@ -41,7 +41,8 @@ def figures_table(figures: Mapping[str, float], *, title: str = "Last step and e
 class TrainingProgress:
     """A bar of steps with the newest figures. Quiet until the first step."""
 
-    unit, shown = "steps", _SHOWN
+    unit = "steps"
+    shown: tuple[str, ...] = _SHOWN
 
     def __init__(self, console: Console) -> None:
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
@@ -71,7 +72,8 @@ class TrainingProgress:
 class RlProgress(TrainingProgress):
     """The same for iterations of sampling and learning."""
 
-    unit, shown = "iterations", _SHOWN_RL
+    unit = "iterations"
+    shown = _SHOWN_RL
 
 
 def prompts_line(counts: "PromptCounts") -> str:

