@@ -7,9 +7,9 @@ An answer ends with the stop token, or is cut off after `max_new_tokens`. Distri
 (prompts, answers) in nats; KLs between them are sums, nothing is sampled. What each method's optimum is, and why, is
 derived in docs/rl-mathematics.md:
 
-    score and KL in the reward (PPO, RLOO)     π*(y) ∝ π_ref(y) exp(r(y) / β)
-    k2 per token in the loss                   π(a|s) ∝ π_ref(a|s) exp(Q(s, a) / β),   Q the expected score under π
-    k3 per token in the loss (GRPO)            π(a|s) = β π_ref(a|s) / (λ(s) - Q(s, a))
+    reverse_kl_optimum           KL in the reward (PPO, RLOO)    π*(y) ∝ π_ref(y) exp(r(y) / β)
+    loss_side_optimum, by_k2     k2 per token in the loss        π(a|s) ∝ π_ref(a|s) exp(Q(s, a) / β)
+    loss_side_optimum, by_k3     k3 per token in the loss        π(a|s) = β π_ref(a|s) / (λ(s) - Q(s, a))
 """
 
 import itertools
@@ -61,9 +61,10 @@ def make_world(seed: int, *, vocabulary: int = 4, max_new_tokens: int = 3, num_p
 # --- distributions
 
 
-def divergence(wanted: Array, found: Array) -> Array:
-    """(prompts,) KL(wanted ‖ found) in nats, exactly."""
-    return (np.exp(wanted) * (wanted - found)).sum(axis=1)
+def divergence(one: Array, other: Array) -> Array:
+    """(prompts,) KL(one ‖ other) in nats, exactly."""
+    found: Array = (np.exp(one) * (one - other)).sum(axis=1)
+    return found
 
 
 def reverse_kl_optimum(world: World, reference: Array, beta: float) -> Array:
@@ -88,40 +89,84 @@ def by_answer(world: World, conditional: dict[Tokens, Array]) -> Array:
     return np.array([sum(conditional[y[:n]][y[n]] for n in range(len(y))) for y in world.answers])
 
 
-def solved_backwards(world: World, reference: Array, choose: Callable[[Array, Array], Array]) -> Array:
-    """The policy that chooses at every state, from the last to the first, by what answers are worth from there on under
-    its own later choices. `choose` takes log π_ref(·|s) and Q(s, ·) and gives log π(·|s)."""
-    found = []
-    for scores, logprobs in zip(world.scores, reference, strict=True):
-        worth = dict(zip(world.answers, scores.tolist(), strict=True))
-        conditional = by_state(world, logprobs)
-        for said in sorted(conditional, key=len, reverse=True):
-            expected = np.array([worth[(*said, token)] for token in range(world.vocabulary)])
-            conditional[said] = choose(conditional[said], expected)
-            worth[said] = float(np.exp(conditional[said]) @ expected)
-        found.append(by_answer(world, conditional))
-    return np.array(found)
+Choice = Callable[[Array, Array, Array], Array]  # log π_ref(·|s), worth, strength of the pull -> log π(·|s)
 
 
-def token_k2_optimum(world: World, reference: Array, beta: float) -> Array:
-    """Where the expected step of k2 per token in the loss vanishes."""
+def loss_side_optimum(
+    world: World, reference: Array, beta: float, choose: Choice, *, by_std: bool = False, by_length: bool = False
+) -> Array:
+    """Where the expected step vanishes when the score is an advantage and the KL stands in the loss, token by token.
 
-    def choose(reference: Array, expected: Array) -> Array:
-        tilted = reference + expected / beta
-        return tilted - special.logsumexp(tilted)
+    At every state, from the last to the first, `choose` balances what answers are worth from there on, under the
+    policy's own later choices, with the pull to the reference. `by_std`: scores are divided by their deviation under
+    the policy, GRPO's in the limit of large groups. `by_length`: an answer's tokens count 1 / length, GRPO's mean over
+    answers; then the baseline matters too. Both depend on the policy, so that the point is found by repetition.
+    """
+    return np.array(
+        [_one_prompt(world, *one, beta, choose, by_std, by_length) for one in zip(world.scores, reference, strict=True)]
+    )
 
-    return solved_backwards(world, reference, choose)
+
+def _one_prompt(
+    world: World, scores: Array, reference: Array, beta: float, choose: Choice, by_std: bool, by_length: bool
+) -> Array:
+    weights = np.array([1.0 / len(answer) if by_length else 1.0 for answer in world.answers])
+    found = reference
+    for _ in range(1000):
+        shares = np.exp(found)
+        centred = scores - shares @ scores
+        advantages = centred / np.sqrt(shares @ centred**2) if by_std else centred
+        newer = _solved_backwards(world, reference, advantages * weights, weights, beta, choose)
+        change = float(np.abs(newer - found).max())
+        found = np.logaddexp(found, newer) - np.log(2.0)  # half way: the deviation answers back
+        if change < 1e-12:
+            return newer
+    raise ArithmeticError("the repetition did not settle")
 
 
-def token_k3_optimum(world: World, reference: Array, beta: float) -> Array:
-    """Where the expected step of k3 per token in the loss vanishes: the maximum of Σ π Q - β KL(π_ref ‖ π)."""
+def _solved_backwards(
+    world: World, reference: Array, worth: Array, weights: Array, beta: float, choose: Choice
+) -> Array:
+    """log π(y) of one prompt. `worth` (answers,) and `weights` (answers,): what an answer brings at each of its tokens,
+    and how much each of them counts."""
+    worths = dict(zip(world.answers, worth.tolist(), strict=True))
+    counts = dict(zip(world.answers, weights.tolist(), strict=True))
+    conditional = by_state(world, reference)
+    for said in sorted(conditional, key=len, reverse=True):
+        further = [(*said, token) for token in range(world.vocabulary)]
+        brings, weighs = (np.array([column[one] for one in further]) for column in (worths, counts))
+        conditional[said] = choose(conditional[said], brings, beta * weighs)
+        shares = np.exp(conditional[said])
+        worths[said], counts[said] = float(shares @ brings), float(shares @ weighs)
+    return by_answer(world, conditional)
 
-    def choose(reference: Array, expected: Array) -> Array:
-        shares = np.exp(reference)
-        low = float((expected + beta * shares).max())  # there the largest share is 1 or more
-        high = float(expected.max()) + beta  # there all of them together are 1 or less
-        top = optimize.brentq(lambda level: (beta * shares / (level - expected)).sum() - 1.0, low, high, xtol=1e-14)
-        found = beta * shares / (top - expected)
-        return np.log(found / found.sum())
 
-    return solved_backwards(world, reference, choose)
+def by_k2(reference: Array, worth: Array, strength: Array) -> Array:
+    """worth - strength · log(π / π_ref) is the same for every choice."""
+
+    def logprobs(level: float) -> Array:
+        return reference + (worth - level) / strength
+
+    found = optimize.brentq(
+        lambda level: special.logsumexp(logprobs(level)), worth.min() - 1e-9, worth.max() + 1e-9, xtol=1e-14
+    )
+    return _normalised(logprobs(found))
+
+
+def by_k3(reference: Array, worth: Array, strength: Array) -> Array:
+    """worth - strength · (1 - π_ref / π) is the same for every choice: π = strength π_ref / (level - worth + strength).
+    The level lies above every worth - strength, or a share would be negative."""
+    shares, poles = strength * np.exp(reference), worth - strength
+
+    def excess(level: float) -> float:
+        return float((shares / (level - poles)).sum()) - 1.0
+
+    low, high = float((poles + shares).max()), float(poles.max() + strength.max())  # 1 or more, 1 or less
+    level = optimize.brentq(excess, low, high) if excess(low) > 0 else low
+    return _normalised(np.log(shares / (level - poles)))
+
+
+def _normalised(logprobs: Array) -> Array:
+    """What root finding left undone."""
+    found: Array = logprobs - special.logsumexp(logprobs)
+    return found
