@@ -13,7 +13,7 @@ from rlaif.train.head import TokenScores, token_logprobs
 from rlaif.train.packing import pack, pad
 from rlaif.train.rl import advantages, kl, objectives, shaping
 from rlaif.train.rl.rollouts import Rollout
-from tests.rl_kit import Processes, close
+from tests.ragged_answers import Processes, close
 from tests.train_models import double_llama
 from tests.traps.planted import planted, trap
 

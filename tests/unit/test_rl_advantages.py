@@ -14,7 +14,7 @@ from rlaif.errors import InputError
 from rlaif.train import ragged as flat_arrays
 from rlaif.train.rl import advantages, shaping
 from rlaif.train.rl.shaping import Moments
-from tests.rl_kit import Processes, Ragged, close, flat, ragged
+from tests.ragged_answers import Processes, Ragged, close, flat, ragged
 
 torch.set_num_threads(1)
 RATES = st.sampled_from([0.0, 0.5, 0.95, 1.0])

@@ -13,7 +13,7 @@ from rlaif.train.rl import kl
 from rlaif.train.rl.advantages import rewards_to_go
 from rlaif.train.rl.kl import KlControl
 from rlaif.train.rl.shaping import token_rewards
-from tests.rl_kit import close, ragged
+from tests.ragged_answers import close, ragged
 
 torch.set_num_threads(1)
 WORLD = make_world(0)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from rlaif.train.ragged import spread
 from rlaif.train.rl import objectives
 from rlaif.train.rl.objectives import Clip
-from tests.rl_kit import Ragged, close, flat, ragged
+from tests.ragged_answers import Ragged, close, flat, ragged
 
 torch.set_num_threads(1)
 H = 1e-30
