@@ -1,4 +1,4 @@
-"""Each detail of "The N implementation details of RLHF with PPO", switched off (or on) in turn, where the optimum is known.
+"""Every detail of "The N implementation details of RLHF with PPO", changed in turn, where the optimum is known.
 
     python -m benchmarks.ppo_ablation                    # every row, five seeds: about ten minutes on one core
     python -m benchmarks.ppo_ablation --seeds 3 --rows base "no value clip"
