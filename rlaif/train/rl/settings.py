@@ -179,7 +179,7 @@ class GroupRolloutSettings(RolloutSettings):
     """Groups of answers to one prompt."""
 
     prompts: PositiveInt = Field(16, description="Prompts per iteration, over all processes. Usual: 16 to 256.")
-    group_size: PositiveInt = Field(8, ge=2, description="Answers per prompt. Usual: 4 to 16.")
+    group_size: int = Field(8, ge=2, description="Answers per prompt. Usual: 4 to 16.")
 
 
 class GroupKlSettings(KlSettings):
