@@ -77,8 +77,8 @@ def train_on(
     noisy_value: bool = False,
     learnt_at: float | None = None,
 ) -> Mapping[str, float]:
-    """Train `model` in place; seconds by phase. What no setting offers, for `ppo_ablation`: a value head that does not start at 0, and
-    another temperature in learning than in sampling."""
+    """Train `model` in place; seconds by phase. What no setting offers, for `ppo_ablation`: a value head that does not
+    start at 0, and another temperature in learning than in sampling."""
     value = _value_of(model, settings)
     if noisy_value and value is not None:
         torch.nn.init.normal_(value.linear.weight, generator=torch.Generator().manual_seed(settings.loop.seed))
