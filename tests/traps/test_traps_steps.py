@@ -8,20 +8,15 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from rlaif.train import loop, losses
+from rlaif.train import loop, losses, stepping
 from rlaif.train.settings import LoopSettings, OptimiserSettings
 from rlaif.train.task import Layout, Outcome
-from tests.traps import test_traps_data, test_traps_models
+from tests.traps import test_traps_data, test_traps_models, test_traps_rl
 from tests.traps.planted import planted, trap
 from tests.unit.test_train_loop import make, some_rows, weights_of
 
 torch.set_num_threads(1)
 LEFT_FOR_PPO = {
-    11: "the place of a rollout's reward",
-    12: "the end-of-sequence penalty",
-    13: "figures averaged over padding",
-    14: "advantages whitened per process",
-    16: "the temperature of rollouts",
     24: "a reward model's tokenizer that is not the policy's",
 }
 
@@ -40,7 +35,7 @@ def steps(folder, **changes):
 # --- 10: metrics
 
 
-MEANS = loop._Loop.means
+MEANS = stepping.Stepper.means
 
 
 def mean_of_means(self, outcomes, total_weight):
@@ -54,7 +49,7 @@ def ties_are_wrong(gap, probability):
 
 @trap(
     10,
-    planted("rlaif.train.loop._Loop.means", mean_of_means),
+    planted("rlaif.train.stepping.Stepper.means", mean_of_means),
     planted("rlaif.train.reward.accuracy_of", ties_are_wrong),
 )
 def test_metrics_are_means_over_rows_and_a_tie_is_half_right(tmp_path):
@@ -113,13 +108,13 @@ def as_in_tensorflow(module, settings):
     return EpsilonBeforeTheCorrection(module.parameters(), settings)
 
 
-@trap(23, planted("rlaif.train.loop.make_optimiser", as_in_tensorflow))
+@trap(23, planted("rlaif.train.stepping.make_optimiser", as_in_tensorflow))
 def test_adams_epsilon_is_added_after_the_correction():
     """Three steps by hand: m̂ / (√v̂ + ε), hats divided by 1 - βᵗ."""
     settings = OptimiserSettings(learning_rate=0.1, epsilon=0.01)
     module = torch.nn.Linear(1, 1, bias=False, dtype=torch.float64)
     torch.nn.init.ones_(module.weight)
-    optimiser = loop.make_optimiser(module, settings)
+    optimiser = stepping.make_optimiser(module, settings)
     w, m, v = 1.0, 0.0, 0.0
     for time, gradient in enumerate((0.3, -0.02, 0.001), 1):
         module.weight.grad = torch.tensor([[gradient]], dtype=torch.float64)
@@ -152,7 +147,7 @@ def test_a_loss_far_out_is_large_and_not_infinite():
 
 def test_every_trap_has_a_test_or_waits_for_ppo():
     here = globals().values()
-    tests = [*vars(test_traps_data).values(), *vars(test_traps_models).values(), *here]
+    tests = [*vars(test_traps_data).values(), *vars(test_traps_models).values(), *vars(test_traps_rl).values(), *here]
     tested = {one.trap for one in tests if isinstance(getattr(one, "trap", None), int)}
     assert tested | set(LEFT_FOR_PPO) == set(range(1, 26))
     assert not tested & set(LEFT_FOR_PPO)

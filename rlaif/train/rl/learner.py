@@ -1,0 +1,278 @@
+"""The learner: iterations of sampling, rewarding, reading and learning, for PPO, GRPO and RLOO alike.
+
+    learner = Learner(
+        policy,             # PolicyModel(model, value=value_head(model)); without a value for GRPO and RLOO
+        Reference(other),   # another causal model, or Reference() for a policy with adapters
+        prompts,            # PolicyPrompt(prompt, ids); plain_prompt(text, ids, reference) makes one in code
+        sampler,            # rollouts.Sampler; its update() gets policy.model, the transformers (or peft) model
+        reward,             # answers -> Rewards; from_function("name", f) makes one of a callable
+        settings,           # PpoSettings or GrpoSettings
+        decode=…,           # token ids of an answer -> its text
+        stop_ids=(eos,),
+        folder=Path(…),
+    )
+    report = learner.run()                      # from the folder's newest checkpoint, or from the start
+
+Optional: `identity` (what the checkpoints are of), `accelerator`, `observers` (`observing.Observer`: told of every
+iteration before it is learnt from, may end the run), `watch(done, total, figures)`, `say(text)`.
+
+An iteration gathers answers (`collecting`), looks at the rules that end a run (`guards`), makes targets (`targets`) and
+takes epochs x minibatches of optimizer steps on them, each divided into passes by tokens. The first ratios are asserted
+to be 1 in every run. A step's rows, weights and targets do not depend on passes and processes.
+
+Resume is exact, as in `rlaif.train.loop`: beside weights and optimizer a checkpoint holds `Memory` and the observers'
+own; answers and rewards are kept in files of their own (`recorded`). `metrics.jsonl` has a line per iteration, of the
+policy as it was when it answered, and a last one (`final_…`) of the policy at the end, on answers nothing learns from.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from accelerate import Accelerator
+
+from rlaif.errors import TrainingStopped
+from rlaif.train import checkpoint
+from rlaif.train.journal import Journal
+from rlaif.train.memory import keep_memory
+from rlaif.train.packing import Ids
+from rlaif.train.rl.collecting import Collector
+from rlaif.train.rl.division import Division
+from rlaif.train.rl.experience import Experience
+from rlaif.train.rl.kl import KlControl
+from rlaif.train.rl.objectives import explained_variance
+from rlaif.train.rl.observing import End, Memory, Observer
+from rlaif.train.rl.phases import Phases
+from rlaif.train.rl.policy import PolicyModel, Reference
+from rlaif.train.rl.policy_task import PolicyTask
+from rlaif.train.rl.prompts import PolicyPrompt
+from rlaif.train.rl.recorded import Recorded
+from rlaif.train.rl.rewards import Reward
+from rlaif.train.rl.rollouts import Sampler
+from rlaif.train.rl.settings import RlSettings
+from rlaif.train.rl.shaping import Moments
+from rlaif.train.rl.targets import targets_of
+from rlaif.train.stepping import Figures, Stepper, make_accelerator
+from rlaif.train.task import Layout, Outcome
+
+MOST_FIRST_RATIO = 1e-6  # |π / π_old - 1| of answers nothing was learnt from yet
+
+
+@dataclass(frozen=True, slots=True)
+class RlReport:
+    """How a run ended. `last` are the figures of the last iteration, `final` those of the trained policy; `stopped` is
+    an observer's reason; `seconds` by phase."""
+
+    iterations: int
+    resumed_at: int
+    last: Figures
+    final: Figures
+    stopped: str | None
+    seconds: Mapping[str, float]
+
+
+class Learner:
+    """See the top of this file."""
+
+    def __init__(
+        self,
+        policy: PolicyModel,
+        reference: Reference,
+        prompts: Sequence[PolicyPrompt],
+        sampler: Sampler,
+        reward: Reward,
+        settings: RlSettings,
+        *,
+        decode: Callable[[Ids], str],
+        stop_ids: Sequence[int],
+        folder: Path,
+        identity: Mapping[str, str] | None = None,
+        accelerator: Accelerator | None = None,
+        observers: Sequence[Observer] = (),
+        watch: Callable[[int, int, Figures], None] = lambda done, total, figures: None,
+        say: Callable[[str], None] = lambda text: None,
+    ) -> None:
+        keep_memory()
+        self.settings, self.folder, self.observers, self.watch, self.say = settings, folder, observers, watch, say
+        self.accelerator = accelerator or make_accelerator(settings.loop, folder)
+        self.stepper = Stepper(policy.prepare(), settings.loop, self.accelerator)
+        self.journal = Journal(folder, settings.loop, identity or {}, self.stepper)
+        self.division = Division(settings, self.accelerator)
+        self.layout = Layout.of(settings.loop, self.accelerator.device)
+        self.phases = Phases()
+        self.recorded = Recorded(folder / "rollouts", identity or {})
+        self.memory = Memory(settings.kl.coefficient)
+        self.collector = Collector(
+            policy=policy,
+            reference=reference,
+            prompts=prompts,
+            sampler=sampler,
+            reward=reward,
+            settings=settings,
+            decode=decode,
+            stop_ids=tuple(stop_ids),
+            stepper=self.stepper,
+            division=self.division,
+            recorded=self.recorded,
+            layout=self.layout,
+            phases=self.phases,
+        )
+
+    def run(self) -> RlReport:
+        """From the newest checkpoint, or from the start, to the end."""
+        first, last, final = self.resume(), Figures(), Figures()
+        total = self.settings.iterations
+        self.journal.begin_tracking(self.settings.model_dump(mode="json"))
+        for iteration in range(first, total):
+            if self.memory.stopped:
+                break
+            last = self.iterate(iteration, is_kept=iteration > first and iteration % self.settings.loop.save_every == 0)
+        if first < total and not self.memory.stopped:
+            final = self.finish()
+        self.journal.end_tracking()
+        return RlReport(total, first, last, final, self.memory.stopped, dict(self.phases.total))
+
+    def iterate(self, iteration: int, *, is_kept: bool = False) -> Figures:
+        """One iteration. `is_kept`: write a checkpoint of the weights it begins with, once their answers are good."""
+        self.phases.begin_iteration()
+        seen = self.collector.gather(iteration)
+        figures = seen.figures()
+        guards = self.memory.guards.after(figures, self.settings.stop, iteration=iteration, where=str(self.folder))
+        if is_kept:
+            self.save(iteration)
+        end = self.tell(seen, figures)
+        if end is not None:
+            self.go_back(iteration, end)
+            return figures
+        with self.phases.phase("learning"):
+            learnt, moments = self.learn(seen)
+        figures |= {"kl_coefficient": self.memory.coefficient, "constant_rewards": guards.constant_in_all, **learnt}
+        self.memory = Memory(self.control.after(figures["kl"]).coefficient, moments, guards)
+        self.write(iteration + 1, figures)
+        return figures
+
+    def finish(self) -> Figures:
+        """The trained policy's own figures, and the last checkpoint."""
+        self.phases.begin_iteration()
+        total = self.settings.iterations
+        figures = self.collector.gather(total).figures()
+        self.memory.guards.after(figures, self.settings.stop, iteration=total, where=str(self.folder))
+        final = {f"final_{name}": value for name, value in figures.items()}
+        self.write(total, final)
+        self.save(total)
+        return final
+
+    # --- learning
+
+    def learn(self, seen: Experience) -> tuple[Figures, Moments]:
+        """Epochs x minibatches of optimizer steps, and the moments of all scores so far."""
+        settings = self.settings
+        task, moments = self.task(seen)
+        outcomes, total, norms, rate = list[Outcome](), 0.0, list[float](), 0.0
+        num_steps = settings.epochs * settings.minibatches
+        for number in range(num_steps):
+            epoch, minibatch = divmod(number, settings.minibatches)
+            rows = self.division.minibatches(seen.iteration, epoch)[minibatch]
+            weight = sum(task.weights[row] for row in rows)
+            step = seen.iteration * num_steps + number
+            rate = self.stepper.rate(step, settings.iterations * num_steps)
+            found, norm = self.stepper.step(
+                step,
+                self.division.passes(rows, task.sizes),
+                self.compute_first(task) if number == 0 else self.compute(task),
+                spare=rows[:1],
+                total_weight=weight,
+                rate=rate,
+                where=self.folder,
+                place_of=lambda row: f"the answers to prompt {seen.answers[row * seen.group_size].prompt.id[:12]}",
+            )
+            outcomes, total = [*outcomes, *found], total + weight
+            norms.append(norm)
+        figures = self.stepper.means(outcomes, total)
+        if "value_error" in figures:
+            figures["explained_variance"] = explained_variance(figures)
+        return {**figures, "grad_norm": float(np.mean(norms)), "learning_rate": rate}, moments
+
+    def task(self, seen: Experience) -> tuple[PolicyTask, Moments]:
+        """What the steps of an iteration learn."""
+        coefficient = self.memory.coefficient
+        targets, moments = targets_of(seen, self.settings, coefficient, self.memory.moments)
+        return PolicyTask(seen, targets, self.settings, coefficient, self.layout), moments
+
+    def compute(self, task: PolicyTask) -> Callable[[Sequence[int]], Outcome]:
+        """What a pass does."""
+
+        def compute(rows: Sequence[int]) -> Outcome:
+            with self.stepper.autocast():
+                return task.compute(self.stepper.module, rows, self.accelerator.device)
+
+        return compute
+
+    def compute_first(self, task: PolicyTask) -> Callable[[Sequence[int]], Outcome]:
+        """The same, asserting that the policy that learns is the one that was read."""
+        compute = self.compute(task)
+
+        def asserting(rows: Sequence[int]) -> Outcome:
+            outcome = compute(rows)
+            if not task.furthest_ratio <= MOST_FIRST_RATIO:
+                raise TrainingStopped(
+                    f"iteration {task.seen.iteration + 1}: a fresh answer's ratio to its own policy is off by "
+                    f"{task.furthest_ratio:.3g}; the policy that learns is not the one that was read.",
+                    where=str(self.folder),
+                    do="Is there randomness in the model's forward? Its dropouts have to be 0.",
+                )
+            return outcome
+
+        return asserting
+
+    @property
+    def control(self) -> KlControl:
+        kl = self.settings.kl
+        return KlControl(coefficient=self.memory.coefficient, target=kl.target, gain=kl.gain)
+
+    # --- observers
+
+    def tell(self, seen: Experience, figures: Figures) -> End | None:
+        """Let observers look; the first one's wish to end counts."""
+        wishes = []
+        for observer in self.observers:
+            more, end = observer.note(seen, figures)
+            figures |= dict(more)
+            wishes.append(end)
+        return next((end for end in wishes if end is not None), None)
+
+    def go_back(self, iteration: int, end: End) -> None:
+        """End the run with the newest kept weights that were still good, and remember why."""
+        state = checkpoint.newest(self.folder, at_most=end.good_until)
+        if state is not None:
+            checkpoint.restore(self.stepper.plain, self.stepper.optimiser, state)
+        back = f"the weights are those of iteration {state.step}" if state else "no earlier checkpoint is kept"
+        self.memory = replace(self.memory, stopped=f"{end.why} Stopped before iteration {iteration + 1}; {back}.")
+        self.say(self.memory.stopped or "")
+        self.save(iteration)
+
+    # --- what is kept
+
+    def write(self, done: int, figures: Figures) -> None:
+        self.journal.write(done, figures)
+        if self.accelerator.is_main_process:
+            self.watch(done, self.settings.iterations, figures)
+
+    def save(self, iteration: int) -> None:
+        """The weights that an iteration begins with."""
+        with self.phases.phase("saving"):
+            watched = [one.memory() for one in self.observers]
+            self.journal.save(iteration, memory={**asdict(self.memory), "observers": watched})
+            if self.accelerator.is_main_process:
+                self.recorded.forget_before(checkpoint.oldest_step(self.folder))
+
+    def resume(self) -> int:
+        """Go on from the newest checkpoint of this run; the iteration it stands before."""
+        state = self.journal.resume()
+        if state is None:
+            return 0
+        self.memory = Memory.of(state.memory)
+        for observer, memory in zip(self.observers, state.memory["observers"], strict=True):
+            observer.restore(memory)
+        return state.step
