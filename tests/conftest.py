@@ -1,7 +1,7 @@
 """What holds for every test: no network, and one engine at a time.
 
-Tests marked `vllm` come first and, with the Makefile's flags, on one worker: two engines at once would starve each other
-of cores. The other worker has all else; coming last, they would leave it idle for minutes.
+Tests marked `vllm` come first and, with the Makefile's flags, on one worker: two engines at once would starve each
+other of cores. The other worker has all else; coming last, they would leave it idle for minutes.
 """
 
 import os
