@@ -88,7 +88,7 @@ def token_logprobs(
 def head_logits(hidden: Tensor, head: Head, dtype: torch.dtype) -> Tensor:
     """Whole logits (S, V) of a few hidden states (S, C), for drawing next tokens: the product in `dtype`, everything
     after it in float32, or float64 where the hidden states are."""
-    settings = _Settings(0, dtype, head.scale, head.softcap, with_stats=False)
+    settings = _Settings(0, dtype, head.scale, head.softcap, with_stats=False, left=None)
     with torch.autocast(hidden.device.type, enabled=False):
         return _logits(hidden.to(dtype), head.weight, head.bias, slice(None), settings)
 
