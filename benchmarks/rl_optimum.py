@@ -37,8 +37,7 @@ from benchmarks.rl_world import (
 
 BETAS = (0.7, 1.0, 2.0)
 LIMIT = 1e-3  # nats
-GROUP = 128
-LARGE_GROUP = 256  # where the gradient's noise does not vanish at the optimum
+GROUP = 128  # answers per prompt and iteration
 
 
 @dataclass(frozen=True)
@@ -47,14 +46,13 @@ class Method:
 
     trainer: str
     changes: Mapping[str, Any]
-    optimum: Callable[[World, Array, float], Array]
-    group: int = GROUP
+    optimum: Callable[[World, Array, float, int], Array]  # of the world, the reference, β and the group's size
     max_new_tokens: int = 3
 
 
-def own_mean(beta: float) -> float:
+def own_mean(beta: float, group: int) -> float:
     """A group's mean holds the answer it is taken from: the score's step is (K - 1) / K of what it would be."""
-    return beta * LARGE_GROUP / (LARGE_GROUP - 1)
+    return beta * group / (group - 1)
 
 
 METHODS = {
@@ -69,7 +67,7 @@ METHODS = {
             "whiten_advantages": False,
             "lam": 1.0,
         },
-        reverse_kl_optimum,
+        lambda world, reference, beta, group: reverse_kl_optimum(world, reference, beta),
     ),
     "rloo": Method(
         "grpo",
@@ -80,29 +78,26 @@ METHODS = {
             "ratio": "answer",
             "kl": {"place": "reward", "estimator": "k1"},
         },
-        reverse_kl_optimum,
+        lambda world, reference, beta, group: reverse_kl_optimum(world, reference, beta),
     ),
     "grpo without std, k3": Method(
         "grpo",
-        {"iterations": 400, "advantage": "dr_grpo", "mean": "sum"},
-        lambda world, reference, beta: loss_side_optimum(world, reference, own_mean(beta), by_k3),
-        LARGE_GROUP,
+        {"iterations": 300, "advantage": "dr_grpo", "mean": "sum"},
+        lambda world, reference, beta, group: loss_side_optimum(world, reference, own_mean(beta, group), by_k3),
         2,
     ),
     "grpo without std, k2": Method(
         "grpo",
-        {"iterations": 400, "advantage": "dr_grpo", "mean": "sum", "kl": {"estimator": "k2"}},
-        lambda world, reference, beta: loss_side_optimum(world, reference, own_mean(beta), by_k2),
-        LARGE_GROUP,
+        {"iterations": 300, "advantage": "dr_grpo", "mean": "sum", "kl": {"estimator": "k2"}},
+        lambda world, reference, beta, group: loss_side_optimum(world, reference, own_mean(beta, group), by_k2),
         2,
     ),
     "grpo as published": Method(
         "grpo",
-        {"iterations": 400, "advantage": "grpo", "mean": "answers"},
-        lambda world, reference, beta: loss_side_optimum(
-            world, reference, own_mean(beta), by_k3, by_std=True, by_length=True
+        {"iterations": 300, "advantage": "grpo", "mean": "answers"},
+        lambda world, reference, beta, group: loss_side_optimum(
+            world, reference, own_mean(beta, group), by_k3, by_std=True, by_length=True
         ),
-        LARGE_GROUP,
         2,
     ),
 }
@@ -118,21 +113,19 @@ class Run:
     seconds: float
 
 
-def run(name: str, beta: float, seed: int, *, share: float = 1.0) -> Run:
-    """One training. `share` of the iterations, for a quick look."""
+def run(
+    name: str, beta: float, seed: int, *, share: float = 1.0, group: int = GROUP, max_new_tokens: int | None = None
+) -> Run:
+    """One training. `share` of the iterations, other groups, a smaller world: for a quick look."""
     method = METHODS[name]
-    world = make_world(seed, max_new_tokens=method.max_new_tokens)
+    world = make_world(seed, max_new_tokens=max_new_tokens or method.max_new_tokens)
     began = time.perf_counter()
     changes = {**method.changes, "iterations": max(1, round(share * method.changes["iterations"]))}
     changes["kl"] = {**changes.get("kl", {}), "coefficient": beta}
-    changes["rollout"] = {
-        "prompts": len(world.prompts),
-        "group_size": method.group,
-        "max_new_tokens": world.max_new_tokens,
-    }
+    changes["rollout"] = {"group_size": group}
     model = make_model(world, seed)
     reference = answer_logprobs(world, model)
-    wanted = method.optimum(world, reference, beta)
+    wanted = method.optimum(world, reference, beta, group)
     with tempfile.TemporaryDirectory() as folder:
         train_on(world, model, world_settings(world, method.trainer, changes, seed=seed), Path(folder))
     reached = answer_logprobs(world, model)
@@ -177,7 +170,10 @@ def main() -> None:
                 runs.append(run(name, beta, seed, share=asked.share))
                 if not asked.json:
                     one = runs[-1]
-                    print(f"{name}, β {beta:g}, seed {seed}: {one.before:.3g} -> {one.after:.2e}, {one.seconds:.0f} s")
+                    print(
+                        f"{name}, β {beta:g}, seed {seed}: {one.before:.3g} -> {one.after:.2e}, {one.seconds:.0f} s",
+                        flush=True,
+                    )
     print(json.dumps([asdict(one) for one in runs], indent=1) if asked.json else table(runs))
 
 
