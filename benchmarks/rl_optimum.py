@@ -170,10 +170,8 @@ def main() -> None:
                 runs.append(run(name, beta, seed, share=asked.share))
                 if not asked.json:
                     one = runs[-1]
-                    print(
-                        f"{name}, β {beta:g}, seed {seed}: {one.before:.3g} -> {one.after:.2e}, {one.seconds:.0f} s",
-                        flush=True,
-                    )
+                    shown = f"{one.before:.3g} -> {one.after:.2e}, {one.seconds:.0f} s"
+                    print(f"{name}, β {beta:g}, seed {seed}: {shown}", flush=True)
     print(json.dumps([asdict(one) for one in runs], indent=1) if asked.json else table(runs))
 
 

@@ -1,6 +1,6 @@
 """PPO, RLOO and GRPO, the real learner and sampler, end at the optimum of what they optimise: two prompts, thirteen
-answers each, the KL to the optimum summed, not estimated. `python -m benchmarks.rl_optimum` takes forty answers, three β
-and twenty seeds."""
+answers each, the KL to the optimum summed, not estimated. `python -m benchmarks.rl_optimum` takes forty, three β and
+twenty seeds."""
 
 import pytest
 
