@@ -7,7 +7,7 @@ The same models on both sides: policy, reference, and a reward model (PPO: and a
 is measured is time and memory, not learning. Answers are sampled at temperature 1 and are almost always as long as they
 may be, since random weights end one at one token in thousands; both sides print how many tokens they wrote.
 
-Prints one line of JSON. The first update warms up and is not counted: `wall_s` are the other updates' seconds. Peak
+Prints one line of JSON. The first update warms up and is not counted: `wall_s` and `cpu_s` are the other updates' seconds. Peak
 memory is the process's own; `loaded_bytes` what it held before training began, with all models in memory.
 """
 
@@ -51,12 +51,12 @@ class Clock:
 
     def __init__(self) -> None:
         self.phases: dict[str, float] = defaultdict(float)
-        self.ends: list[float] = []
+        self.ends: list[tuple[float, float]] = []  # on the wall's clock and on the processor's
         self.before: dict[str, float] = {}
         self.num_tokens = 0
 
     def end_update(self) -> None:
-        self.ends.append(time.perf_counter())
+        self.ends.append((time.perf_counter(), time.process_time()))
         if len(self.ends) == 1:
             self.before = dict(self.phases)
 
@@ -93,10 +93,11 @@ def main() -> None:
     train = ours if options.side == "ours" else {"ppo": trl_ppo, "grpo": trl_grpo}[options.method]
     with tempfile.TemporaryDirectory(prefix="bench-ppo-") as folder:
         loaded = train(options, size, Path(folder), clock)
-    wall = clock.ends[-1] - clock.ends[0]
+    wall, processor = (last - first for first, last in zip(clock.ends[0], clock.ends[-1], strict=True))
     phases = clock.counted()
     figures = {
         "wall_s": wall,
+        "cpu_s": processor,
         "episodes": options.episodes * options.updates,
         "num_tokens": clock.num_tokens,
         "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
