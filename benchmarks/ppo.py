@@ -3,6 +3,7 @@
     python -m benchmarks.ppo                        # PPO and GRPO, small model, float32
     python -m benchmarks.ppo --only ppo --updates 5 --repeats 5
     python -m benchmarks.ppo --precision bf16 --json
+    python -m benchmarks.ppo --value shared         # ours with a value on the policy's trunk: one model fewer than TRL
     python -m benchmarks.ppo --clock cpu --threads 1      # ratios of processor time, on a machine that is not quiet
 
 Every run is a process of its own (`benchmarks.ppo_sides`), ours and TRL's in turn; ratios are of runs next to each
@@ -62,7 +63,7 @@ def main() -> int:
 def run(side: str, method: str, options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """The figures of one training in a process of its own."""
     command = [sys.executable, "-m", "benchmarks.ppo_sides", "--side", side, "--method", method]
-    for name in ("size", "precision", "episodes", "updates", "new_tokens", "threads"):
+    for name in ("size", "precision", "episodes", "updates", "new_tokens", "threads", "value"):
         command += ["--" + name.replace("_", "-"), str(getattr(options, name))]
     path = [str(folder)] if (side, method) == ("trl", "ppo") else []
     environ = os.environ | {"PYTHONPATH": os.pathsep.join([*path, *filter(None, [os.environ.get("PYTHONPATH")])])}
@@ -145,6 +146,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--episodes", type=int, default=32, help="answers of an update")
     parser.add_argument("--updates", type=int, default=3, help="counted updates of a run")
     parser.add_argument("--new-tokens", type=int, default=64)
+    parser.add_argument("--value", choices=("separate", "shared"), default="separate", help="of our PPO; TRL: separate")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--clock", choices=("wall", "cpu"), default="wall", help="what seconds are counted")
