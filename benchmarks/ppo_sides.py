@@ -7,7 +7,8 @@ The same models on both sides: policy, reference, and a reward model (PPO: and a
 is measured is time and memory, not learning. Answers are sampled at temperature 1 and are almost always as long as they
 may be, since random weights end one at one token in thousands; both sides print how many tokens they wrote.
 
-Prints one line of JSON. The first update warms up; `wall_s` and `cpu_s` are the others' seconds. is the process's own; `loaded_bytes` what it held before training began, with all models in memory.
+Prints one line of JSON. The first update warms up; `wall_s` and `cpu_s` are the others' seconds. Peak memory is the
+process's own; `loaded_bytes` what it held before training began, with all models in memory.
 """
 
 import argparse
