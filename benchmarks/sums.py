@@ -55,10 +55,18 @@ def all_sums(lowest: int = 10, highest: int = 99) -> list[Sum]:
     return sorted(found, key=lambda one: seed_from(f"order|{one.prompt}"))
 
 
-def write_rows(path: Path, sums: Sequence[Sum]) -> Path:
-    """As demonstrations for `train sft` and, with its reference for the checker, as prompts for `train grpo`."""
+def write_demonstrations(path: Path, sums: Sequence[Sum]) -> Path:
+    """What `train sft` imitates."""
+    return _write(path, [{"prompt": one.prompt, "completion": one.answer} for one in sums])
+
+
+def write_prompts(path: Path, sums: Sequence[Sum]) -> Path:
+    """What `train grpo` asks, with the reference that the check compares with."""
+    return _write(path, [{"prompt": one.prompt, "reference": one.answer} for one in sums])
+
+
+def _write(path: Path, rows: Sequence[dict[str, str]]) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    rows = ({"prompt": one.prompt, "completion": one.answer, "reference": one.answer} for one in sums)
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     return path
 

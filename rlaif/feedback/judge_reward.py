@@ -9,10 +9,10 @@ asked again, so a training that is killed and resumed meets the same rewards. Th
 arXiv:2309.00267, section 2.3), without a reward model between.
 
 In mode `score` an answer is scored alone: the mean score under each principle on a scale from 0 to 1, averaged with the
-principles' weights. In the other modes answers are compared, and a reward is the mean of P(it is better) over its
-opponents: the prompt's other answers, or those handed in. An empty answer is never shown to a judge: it loses to every
-other. Without a verdict there is no reward but a reason (`Reward.value` is None); what that means for the training is
-decided there. Nothing here knows of tokens or of training.
+principles' weights. In the other modes answers are compared, and a reward is the mean of P(it is better) over the
+prompt's other answers. An empty answer is never shown to a judge: it loses to every other. Without a verdict there is
+no reward but a reason (`Reward.value` is None); what that means for the training is decided there. Nothing here knows
+of tokens or of training.
 """
 
 import math
@@ -46,11 +46,10 @@ NO_PRINCIPLE = "no principle applies to the prompt"
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """A prompt and its sampled answers. With `opponents`, each answer meets these; without, the other answers."""
+    """A prompt and its sampled answers."""
 
     prompt: Prompt
     texts: tuple[str, ...]
-    opponents: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,9 +188,7 @@ def answer_to(prompt: Prompt, text: str) -> Response:
 
 
 def _meetings(one: Answered) -> list[list[tuple[str, str]]]:
-    """Per answer, the comparisons its reward rests on."""
-    if one.opponents:
-        return [[(text, other) for other in one.opponents] for text in one.texts]
+    """Per answer, the comparisons its reward rests on: with every other one."""
     return [
         [(text, other) for place, other in enumerate(one.texts) if place != own] for own, text in enumerate(one.texts)
     ]

@@ -89,13 +89,6 @@ def test_an_answers_reward_is_its_mean_chance_against_the_others(store):
     assert len(judge.asked) == 6 * 3 * 2  # pairs x principles x orders, each once
 
 
-def test_with_opponents_answers_meet_these_alone(store):
-    judge = Judge(store)
-    (found,) = judge.reward.rewards([Answered(PROMPT, TEXTS[:2], opponents=("plain",))])
-    assert [one.value for one in found] == judge.reward.compare([(PROMPT, text, "plain") for text in TEXTS[:2]])
-    assert len(judge.asked) == 2 * 3 * 2
-
-
 def test_empty_and_equal_answers_are_decided_without_a_judge(store):
     judge = Judge(store)
     assert judge.reward.compare(

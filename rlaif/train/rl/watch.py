@@ -29,9 +29,10 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from rlaif.settings import PositiveInt, Share, Strict
+from rlaif.checks import Check
+from rlaif.settings import PositiveInt, PromptSource, Share, Strict
 from rlaif.train.packing import Ids
 from rlaif.train.rl.repetition import measure_repetition
 from rlaif.train.rl.trend import falls
@@ -39,9 +40,26 @@ from rlaif.train.rl.trend import falls
 Rule = Literal["kl", "length", "repetition", "entropy", "disagreement", "held_out"]
 
 
+class HeldOutSettings(Strict):
+    """Prompts that are not learnt from, and who scores the answers to them: a check or a judge."""
+
+    prompts: tuple[PromptSource, ...] = Field(min_length=1, description="Usual: 32 to 256 of them, set with `limit`.")
+    check: Check | None = Field(None, description="The score is the mean of this check, e.g. {kind: number}.")
+    judge: str | None = Field(
+        None, description="A settings file (rlaif.yaml): how often its judge prefers an answer to that of the start."
+    )
+
+    @model_validator(mode="after")
+    def _somebody_scores(self) -> "HeldOutSettings":
+        if (self.check is None) == (self.judge is None):
+            raise ValueError("give either a `check` or a `judge`")
+        return self
+
+
 class WatchSettings(Strict):
     """When a training by sampled answers stops by itself. A limit of null never stops it; its figure is still noted."""
 
+    stop: bool = Field(True, description="Whether an alarm ends the run; false: it is noted, and the run goes on.")
     window: PositiveInt = Field(5, description="Readings that are averaged before a limit is looked at. Usual: 3-10.")
     baseline: PositiveInt = Field(10, description="Readings at the start that later ones are held against.")
     max_kl: float | None = Field(100.0, gt=0.0, description="kl: nats per answer. Usual: 10 to 200, with the length.")
@@ -51,6 +69,7 @@ class WatchSettings(Strict):
     max_disagreement_factor: float | None = Field(
         4.0, gt=1.0, description="disagreement: times that at the start; for a reward of several members."
     )
+    held_out: HeldOutSettings | None = Field(None, description="A score the policy is not trained on.")
     held_out_every: PositiveInt = Field(10, description="Steps between held-out scores, where there is a judge.")
     held_out_window: PositiveInt = Field(5, ge=4, description="held_out: fewest scores that can show a fall.")
     held_out_level: float | None = Field(
