@@ -13,7 +13,7 @@ the step and the process (`rlaif.train.loop`).
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,8 @@ _NAME = re.compile(r"checkpoint-(\d+)\.pt")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class State:
-    """Everything a run needs to go on. `identity` says which run it is: settings, data and first weights."""
+    """Everything a run needs to go on. `identity` says which run it is: settings, data and first weights; `memory` is
+    what else a loop knows (in RL: the KL's coefficient, how often a reward was constant)."""
 
     step: int
     weights: dict[str, torch.Tensor]
@@ -37,6 +38,7 @@ class State:
     best_loss: float
     evaluations_since_best: int
     identity: dict[str, str]
+    memory: dict[str, Any] = field(default_factory=dict)
 
     def check(self, identity: Mapping[str, str], folder: Path) -> None:
         """Raise InputError when this is not the state of the run that `identity` describes."""
@@ -79,9 +81,15 @@ def save(folder: Path, state: State, *, keep: int) -> None:
         old.unlink()
 
 
-def newest(folder: Path) -> State | None:
-    found = _checkpoints(folder)
-    return State(**read_whole(found[-1][1])) if found else None
+def newest(folder: Path, *, at_most: int | None = None) -> State | None:
+    """The state of the newest checkpoint, or of the newest one at a step of at most so much."""
+    found = [path for step, path in _checkpoints(folder) if at_most is None or step <= at_most]
+    return State(**read_whole(found[-1])) if found else None
+
+
+def oldest_step(folder: Path) -> int:
+    """The step of the oldest checkpoint that is kept; 0 without any."""
+    return min((step for step, _ in _checkpoints(folder)), default=0)
 
 
 def asdict_shallow(state: State) -> dict[str, Any]:

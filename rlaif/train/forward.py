@@ -27,21 +27,23 @@ from rlaif.train.attention import no_mask, use_packed_attention
 from rlaif.train.fused_layer import fuse_layers
 from rlaif.train.head import CHUNK_ROWS, Head, TokenScores, token_logprobs
 from rlaif.train.packing import Batch, TokenSequence, pack, pad
+from rlaif.train.ragged import sums_of
 
 _TOLERANCE = {torch.float64: 1e-4, torch.float32: 1e-2}  # nats; models compute norms and angles in float32 at best
 _LOW_PRECISION_TOLERANCE = 0.5
 
 
 class LogprobModel(nn.Module):
-    """A causal language model of transformers, read through `token_logprobs`."""
+    """A causal language model of transformers, read through `token_logprobs`. Its logits are divided by `temperature`:
+    an answer's probabilities are those it was sampled with."""
 
-    def __init__(self, model: Any, *, chunk_rows: int = CHUNK_ROWS) -> None:
+    def __init__(self, model: Any, *, chunk_rows: int = CHUNK_ROWS, temperature: float = 1.0) -> None:
         super().__init__()
-        self.model, self.chunk_rows = model, chunk_rows
+        self.model, self.chunk_rows, self.temperature = model, chunk_rows, temperature
 
     def forward(self, batch: Batch, *, with_stats: bool = False) -> TokenScores:
         hidden = hidden_states(self.model, batch).index_select(0, batch.rows)
-        head = head_of(self.model)
+        head = head_of(self.model).at_temperature(self.temperature)
         return token_logprobs(hidden, head, batch.targets, chunk_rows=self.chunk_rows, with_stats=with_stats)
 
 
@@ -100,7 +102,7 @@ def _whole(weight: Tensor) -> Tensor:
 def sum_by_sequence(values: Tensor, batch: Batch) -> Tensor:
     """Sums of the scored tokens' values, per sequence: (S,) -> (Q,) in float64. 0 for a sequence without any."""
     wide = values if values.device.type == "mps" else values.double()
-    return torch.segment_reduce(wide, "sum", lengths=batch.lengths, initial=0.0)
+    return sums_of(wide, batch.lengths)
 
 
 def prepare_model(model: Any) -> Any:

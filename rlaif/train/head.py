@@ -1,6 +1,7 @@
 """Log-probabilities of tokens from hidden states and the LM head, never holding more than one tile of logits.
 
     token_logprobs(hidden, head, targets).logprobs      # (S,) float32, differentiable in hidden and the head
+    token_logprobs(…, with_stats=True).entropy          # (S,) of the whole distribution, differentiable too
 
 A tile is all scored tokens times a stretch of the vocabulary. The forward reduces each tile to its part of the
 softmax's normaliser and forgets it; the backward makes it again, turns it into the gradient by logits, and finishes
@@ -12,7 +13,7 @@ Precision: the matrix product runs in the autocast type where there is one (as a
 after it in float32, in float64 where hidden states are float64. Sums over tiles are taken in float32.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -34,11 +35,19 @@ class Head:
     scale: float = 1.0
     softcap: float | None = None
 
+    def at_temperature(self, temperature: float) -> "Head":
+        """The head whose logits are these divided by the temperature: of the distribution that was sampled."""
+        assert temperature > 0, "greedy decoding has no distribution"
+        if temperature == 1.0:
+            return self
+        softcap = None if self.softcap is None else self.softcap / temperature  # cap(z) / T = (s/T) tanh((z/T) / (s/T))
+        return replace(self, scale=self.scale / temperature, softcap=softcap)
+
 
 @dataclass(frozen=True, slots=True)
 class TokenScores:
-    """Of each scored token: its log-probability in nats (differentiable); the distribution's entropy in nats and
-    whether the token was the most likely one (neither differentiable; None unless asked for)."""
+    """Of each scored token: its log-probability in nats and the distribution's entropy in nats (both differentiable),
+    and whether the token was the most likely one. The last two are None unless asked for."""
 
     logprobs: Tensor  # (S,)
     entropy: Tensor | None = None  # (S,)
@@ -73,7 +82,8 @@ def token_logprobs(
 
 
 class _TiledLogprobs(torch.autograd.Function):
-    """log p(target | hidden), with ∂ log p(t) / ∂ logits = onehot(t) - softmax(logits)."""
+    """log p(target | hidden) and the entropy H, with ∂ log p(t) / ∂ logits = onehot(t) - p and
+    ∂ H / ∂ logits = -p (log p + H)."""
 
     @staticmethod
     def forward(
@@ -87,19 +97,22 @@ class _TiledLogprobs(torch.autograd.Function):
             for number, at in enumerate(tiles):
                 found.add(number, at, _logits(cast, weight, bias, at, settings)[: len(targets)])
         normalisers, entropy, is_greedy = found.results()
-        ctx.save_for_backward(hidden, weight, bias, targets, normalisers)
-        ctx.mark_non_differentiable(*(part for part in (entropy, is_greedy) if part is not None))
+        ctx.save_for_backward(hidden, weight, bias, targets, normalisers, entropy)
+        ctx.set_materialize_grads(False)  # an entropy that nobody uses costs nothing
+        if is_greedy is not None:
+            ctx.mark_non_differentiable(is_greedy)
         return found.of_target - normalisers, entropy, is_greedy
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor, *_: Tensor | None) -> tuple[Tensor | None, ...]:
-        hidden, weight, bias, targets, normalisers = ctx.saved_tensors
+    def backward(ctx: Any, of_logprobs: Tensor | None, of_entropy: Tensor | None, _: None) -> tuple[Tensor | None, ...]:
+        hidden, weight, bias, targets, normalisers, entropy = ctx.saved_tensors
         settings: _Settings = ctx.settings
         wants_hidden, wants_weight, wants_bias, *_ = ctx.needs_input_grad
         cast = _cast_rows(hidden, settings.dtype)
         idle = len(cast) - len(targets)
-        normalisers, gradient = (F.pad(part, (0, idle)) for part in (normalisers, gradient))
+        gradient = _Gradient.of(of_logprobs, of_entropy, normalisers, entropy).padded(idle)
+        normalisers = F.pad(normalisers, (0, idle))
         to_hidden = torch.zeros_like(cast, dtype=normalisers.dtype) if wants_hidden else None
         to_weight = torch.empty_like(weight) if wants_weight else None
         to_bias = torch.empty_like(bias) if wants_bias and bias is not None else None
@@ -154,6 +167,31 @@ class _Running:
         return normalisers, normalisers - expected, self.greedy == self.targets
 
 
+@dataclass(frozen=True, slots=True)
+class _Gradient:
+    """What flows back to each row: by its log-probability (g) and by its entropy (h), and g + h·H, which every entry of
+    the distribution shares."""
+
+    by_logprob: Tensor
+    by_entropy: Tensor | None
+    common: Tensor
+
+    @classmethod
+    def of(
+        cls, of_logprobs: Tensor | None, of_entropy: Tensor | None, like: Tensor, entropy: Tensor | None
+    ) -> "_Gradient":
+        by_logprob = torch.zeros_like(like) if of_logprobs is None else of_logprobs
+        if of_entropy is None:
+            return cls(by_logprob, None, by_logprob)
+        assert entropy is not None, "it was computed, or nothing could flow back to it"
+        return cls(by_logprob, of_entropy, by_logprob + of_entropy * entropy)
+
+    def padded(self, idle: int) -> "_Gradient":
+        """With rows of zeros for the idle ones."""
+        by_entropy = None if self.by_entropy is None else F.pad(self.by_entropy, (0, idle))
+        return _Gradient(F.pad(self.by_logprob, (0, idle)), by_entropy, F.pad(self.common, (0, idle)))
+
+
 def _tiles(rows: int, vocabulary: int, held: int) -> list[slice]:
     """Stretches of the vocabulary, of nearly the same width, so that rows x width is at most `held`."""
     count = -(-vocabulary // max(1, min(vocabulary, held // max(1, rows))))
@@ -192,16 +230,20 @@ def _logits(cast: Tensor, weight: Tensor, bias: Tensor | None, at: slice, settin
 
 
 def _by_logit(
-    logits: Tensor, at: slice, targets: Tensor, normalisers: Tensor, gradient: Tensor, settings: _Settings
+    logits: Tensor, at: slice, targets: Tensor, normalisers: Tensor, gradient: _Gradient, settings: _Settings
 ) -> Tensor:
-    """The gradient by what the matrix product gave: (onehot - softmax) · gradient · ∂ logit / ∂ product."""
+    """The gradient by what the matrix product gave: [g (onehot - p) - h p (log p + H)] · ∂ logit / ∂ product."""
     capped = settings.softcap
     steepness: Tensor | float = settings.scale
     if capped is not None:
         steepness = settings.scale * (1 - (logits / capped) ** 2)
     rows = _rows_in(at, targets)
-    by_logit = logits.sub_(normalisers[:, None]).exp_().mul_(-gradient[:, None])
-    by_logit[rows, targets[rows] - at.start] += gradient[rows]
+    logprobs = logits.sub_(normalisers[:, None])
+    if gradient.by_entropy is None:
+        by_logit = logprobs.exp_().mul_(-gradient.by_logprob[:, None])
+    else:
+        by_logit = logprobs.exp().mul_(logprobs.mul_(-gradient.by_entropy[:, None]).sub_(gradient.common[:, None]))
+    by_logit[rows, targets[rows] - at.start] += gradient.by_logprob[rows]
     return by_logit if capped is None and settings.scale == 1.0 else by_logit.mul_(steepness)
 
 

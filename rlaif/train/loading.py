@@ -10,9 +10,9 @@ from rlaif.identity import seed_from
 from rlaif.train.forward import prepare_model
 from rlaif.train.heads import Heads
 from rlaif.train.reward import load_reward_model
-from rlaif.train.settings import TrainSettings
+from rlaif.train.settings import ModelSettings
 
-Method = Literal["sft", "reward", "dpo"]
+Method = Literal["sft", "reward", "dpo", "ppo", "grpo"]
 
 
 def load_tokenizer(name: str) -> Any:
@@ -25,7 +25,7 @@ def load_model(
     method: Method,
     name: str,
     tokenizer: Any,
-    settings: TrainSettings,
+    settings: ModelSettings,
     heads: Heads = Heads(),  # noqa: B008 - a frozen value
 ) -> Any:
     """The model in float32, checked against the method, the tokenizer and the settings, ready for packed batches."""
@@ -51,7 +51,7 @@ def load_model(
     return model
 
 
-def with_adapters(method: Method, model: Any, settings: TrainSettings) -> Any:
+def with_adapters(method: Method, model: Any, settings: ModelSettings) -> Any:
     """The model with its LoRA adapters, where they are asked for; their first weights follow from the seed."""
     if settings.lora is None:
         return model

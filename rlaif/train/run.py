@@ -51,7 +51,7 @@ from rlaif.train.loading import (
     load_tokenizer,
     with_adapters,
 )
-from rlaif.train.loop import Figures, Report, Watcher, make_accelerator, train
+from rlaif.train.loop import Report, Watcher, train
 from rlaif.train.reference import reference_sums, weights_digest
 from rlaif.train.reward import RewardTask, note_statistics
 from rlaif.train.saving import is_saved, model_card, save_model, unmark_saved
@@ -65,6 +65,7 @@ from rlaif.train.settings import (
 )
 from rlaif.train.sft import SftTask
 from rlaif.train.sharding import is_sharded, whole_weights
+from rlaif.train.stepping import Figures, make_accelerator
 from rlaif.train.task import Layout, Task
 from rlaif.train.tokenise import Tokeniser
 

@@ -29,12 +29,13 @@ from rlaif.train.task import Layout, accuracy_of
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """Of the answers of one family, in their order: rewards, members' disagreement (None of a single head), and each
-    principle's own reward."""
+    """Of the answers of one family, in their order: rewards, members' disagreement (None of a single head), each
+    principle's own reward, and each member's reward (answers, members)."""
 
     rewards: Array
     disagreement: Array | None = None
     principles: Mapping[str, Array] = field(default_factory=dict)
+    members: Array | None = None
 
 
 class RewardScorer:
@@ -83,8 +84,9 @@ class RewardScorer:
         """values (answers, members, rewards)."""
         together = (values @ self.combination - self.mean) / self.std  # (answers, members)
         by_name = {name: values[:, :, k].mean(axis=1) for k, name in enumerate(self.heads.principles)}
-        spread = together.std(axis=1) if self.heads.members > 1 else None
-        return Scores(together.mean(axis=1), spread, by_name)
+        if self.heads.members == 1:
+            return Scores(together.mean(axis=1), None, by_name)
+        return Scores(together.mean(axis=1), together.std(axis=1), by_name, together)
 
 
 def as_line(place: str, scores: Scores) -> str:

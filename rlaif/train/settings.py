@@ -36,12 +36,9 @@ class OptimiserSettings(Strict):
     max_grad_norm: float = Field(1.0, gt=0.0, description="Gradients are scaled down to this norm. Usual: 1.")
 
 
-class LoopSettings(Strict):
-    """What every training has in common."""
+class StepSettings(Strict):
+    """How steps are computed and kept: the same for every loop."""
 
-    epochs: float = Field(1.0, gt=0.0, description="Passes over the data. Usual: 1 to 3.")
-    max_steps: PositiveInt | None = Field(None, description="End after so many optimizer steps, if that is sooner.")
-    batch_size: PositiveInt = Field(32, description="Rows per optimizer step, over all processes. Usual: 16 to 256.")
     micro_batch_tokens: PositiveInt = Field(
         4096, description="Tokens per forward pass; a longer row goes alone. Lower it when memory runs out."
     )
@@ -52,14 +49,22 @@ class LoopSettings(Strict):
     gradient_checkpointing: bool = Field(False, description="Compute activations twice instead of keeping them.")
     chunk_rows: PositiveInt = Field(256, description="Rows of logits held at a time. Usual: 128 to 1024.")
     optimiser: OptimiserSettings = Field(default_factory=lambda: OptimiserSettings())
-    eval_every: PositiveInt | None = Field(None, description="Steps between evaluations; default: at the end only.")
-    patience: PositiveInt | None = Field(None, description="Stop after so many evaluations without a better loss.")
     save_every: PositiveInt = Field(100, description="Steps between checkpoints. Usual: 50 to 500.")
     keep_checkpoints: PositiveInt = Field(2, description="Older ones are removed. Usual: 1 to 3.")
-    seed: int = Field(0, ge=0, description="Order of rows, dropout, the reward head's first weights.")
+    seed: int = Field(0, ge=0, description="Order of rows, dropout, new heads' first weights, sampled answers.")
     trackers: tuple[Literal["tensorboard", "wandb", "trackio"], ...] = Field(
         (), description="Where metrics go beside metrics.jsonl."
     )
+
+
+class LoopSettings(StepSettings):
+    """What every training on a dataset has in common."""
+
+    epochs: float = Field(1.0, gt=0.0, description="Passes over the data. Usual: 1 to 3.")
+    max_steps: PositiveInt | None = Field(None, description="End after so many optimizer steps, if that is sooner.")
+    batch_size: PositiveInt = Field(32, description="Rows per optimizer step, over all processes. Usual: 16 to 256.")
+    eval_every: PositiveInt | None = Field(None, description="Steps between evaluations; default: at the end only.")
+    patience: PositiveInt | None = Field(None, description="Stop after so many evaluations without a better loss.")
 
 
 class LoraSettings(Strict):
@@ -72,23 +77,29 @@ class LoraSettings(Strict):
     merge: bool = Field(True, description="Save the whole model, adapters in `adapter/`; false: adapters alone.")
 
 
-class TrainSettings(Strict):
-    """What is trained, on what."""
+class ModelSettings(Strict):
+    """Which model is trained, how much of it, and where it goes."""
 
     model: str = Field(description="A folder, a hub name, or the bundled tiny-policy.")
+    output: str = Field(description="Folder for the trained model.")
+    max_length: PositiveInt = Field(1024, description="Longest prompt + answer in tokens. Usual: 512 to 4096.")
+    lora: LoraSettings | None = Field(None, description="Train adapters instead of all weights.")
+    push_to_hub: str | None = Field(None, description="Repository of the Hugging Face hub for the result: org/name.")
+    hub_private: bool = Field(True, description="Whether a repository that is made for it is private.")
+    loop: StepSettings = Field(default_factory=lambda: StepSettings())
+
+
+class TrainSettings(ModelSettings):
+    """What is trained on a dataset, and on which."""
+
     data: tuple[DataSettings, ...] = Field(min_length=1, description="Datasets, one after the other.")
     eval_data: tuple[DataSettings, ...] = Field((), description="Held-out datasets; evaluated, never learnt from.")
     eval_share: float = Field(
         0.0, ge=0.0, lt=1.0, description="Hold this share of the prompts out, and evaluate on their rows. Usual: 0.1."
     )
-    output: str = Field(description="Folder for the trained model.")
-    max_length: PositiveInt = Field(1024, description="Longest prompt + answer in tokens. Usual: 512 to 4096.")
     too_long: TooLong = Field("refuse", description="What happens to longer rows: refuse, cut_answer, cut_prompt.")
     labels: Labels = Field("soft", description="soft: the probability column; hard: 0 or 1, ties refused.")
     allow_uneven: bool = Field(False, description="Go on when one dataset loses more rows than another.")
-    lora: LoraSettings | None = Field(None, description="Train adapters instead of all weights.")
-    push_to_hub: str | None = Field(None, description="Repository of the Hugging Face hub for the result: org/name.")
-    hub_private: bool = Field(True, description="Whether a repository that is made for it is private.")
     loop: LoopSettings = Field(default_factory=lambda: LoopSettings())
 
     @model_validator(mode="after")

@@ -126,7 +126,7 @@ def arm(folder, moment, number):
 
     def half_a_line(self, done, figures):
         if next(count) == number:
-            with self.log.open("a") as stream:
+            with self.journal.log.open("a") as stream:
                 stream.write(json.dumps({"step": done, **figures})[:20])
             die(folder, "half a line")
         return WRITE(self, done, figures)

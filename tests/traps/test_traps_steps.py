@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from rlaif.train import loop, losses
+from rlaif.train import loop, losses, stepping
 from rlaif.train.settings import LoopSettings, OptimiserSettings
 from rlaif.train.task import Layout, Outcome
 from tests.traps import test_traps_data, test_traps_models
@@ -40,7 +40,7 @@ def steps(folder, **changes):
 # --- 10: metrics
 
 
-MEANS = loop._Loop.means
+MEANS = stepping.Stepper.means
 
 
 def mean_of_means(self, outcomes, total_weight):
@@ -54,7 +54,7 @@ def ties_are_wrong(gap, probability):
 
 @trap(
     10,
-    planted("rlaif.train.loop._Loop.means", mean_of_means),
+    planted("rlaif.train.stepping.Stepper.means", mean_of_means),
     planted("rlaif.train.reward.accuracy_of", ties_are_wrong),
 )
 def test_metrics_are_means_over_rows_and_a_tie_is_half_right(tmp_path):
@@ -113,13 +113,13 @@ def as_in_tensorflow(module, settings):
     return EpsilonBeforeTheCorrection(module.parameters(), settings)
 
 
-@trap(23, planted("rlaif.train.loop.make_optimiser", as_in_tensorflow))
+@trap(23, planted("rlaif.train.stepping.make_optimiser", as_in_tensorflow))
 def test_adams_epsilon_is_added_after_the_correction():
     """Three steps by hand: m̂ / (√v̂ + ε), hats divided by 1 - βᵗ."""
     settings = OptimiserSettings(learning_rate=0.1, epsilon=0.01)
     module = torch.nn.Linear(1, 1, bias=False, dtype=torch.float64)
     torch.nn.init.ones_(module.weight)
-    optimiser = loop.make_optimiser(module, settings)
+    optimiser = stepping.make_optimiser(module, settings)
     w, m, v = 1.0, 0.0, 0.0
     for time, gradient in enumerate((0.3, -0.02, 0.001), 1):
         module.weight.grad = torch.tensor([[gradient]], dtype=torch.float64)

@@ -1,0 +1,71 @@
+"""Rollouts on the disk: an iteration's answers and rewards, so that a resumed run asks neither sampler nor judge again.
+
+    kept = Recorded(folder / "rollouts", identity)
+    kept.write(iteration, rollouts, rewards)      whole or not there
+    kept.read(iteration)                          None where there is none, or one of another run
+
+An iteration is written once its rewards are known. A run that dies while it learns from it goes on with the same
+answers, also where sampling or judging again would give others (vLLM, a server), and pays for none of it twice.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from rlaif.train import checkpoint
+from rlaif.train.rl.rewards import Rewards
+from rlaif.train.rl.rollouts import Rollout
+
+
+class Recorded:
+    """One file per iteration."""
+
+    def __init__(self, folder: Path, identity: Mapping[str, str]) -> None:
+        self.folder, self.identity = folder, dict(identity)
+
+    def write(self, iteration: int, rollouts: Sequence[Rollout], rewards: Rewards) -> None:
+        content = {
+            "identity": self.identity,
+            "prompts": [torch.from_numpy(one.prompt) for one in rollouts],
+            "answers": [torch.from_numpy(one.answer) for one in rollouts],
+            "logprobs": [torch.from_numpy(one.logprobs) for one in rollouts],
+            "is_ended": [one.is_ended for one in rollouts],
+            "values": torch.from_numpy(rewards.values),
+            "parts": {name: torch.from_numpy(values) for name, values in rewards.parts.items()},
+            "members": None if rewards.members is None else torch.from_numpy(rewards.members),
+        }
+        checkpoint.write_whole(self._file(iteration), content)
+
+    def read(self, iteration: int) -> tuple[list[Rollout], Rewards] | None:
+        file = self._file(iteration)
+        if not file.is_file():
+            return None
+        kept = checkpoint.read_whole(file)
+        if kept["identity"] != self.identity:
+            return None
+        return _rollouts(kept), _rewards(kept)
+
+    def forget_before(self, iteration: int) -> None:
+        """Remove what no checkpoint goes on from any more."""
+        for file in self.folder.glob("rollouts-*.pt"):
+            if int(file.stem.removeprefix("rollouts-")) < iteration:
+                file.unlink()
+
+    def _file(self, iteration: int) -> Path:
+        return self.folder / f"rollouts-{iteration:08d}.pt"
+
+
+def _rollouts(kept: Mapping[str, Any]) -> list[Rollout]:
+    columns = (kept["prompts"], kept["answers"], kept["logprobs"], kept["is_ended"])
+    return [
+        Rollout(prompt.numpy(), answer.numpy(), logprobs.numpy().astype(np.float32), is_ended)
+        for prompt, answer, logprobs, is_ended in zip(*columns, strict=True)
+    ]
+
+
+def _rewards(kept: Mapping[str, Any]) -> Rewards:
+    parts = {name: values.numpy() for name, values in kept["parts"].items()}
+    return Rewards(kept["values"].numpy(), parts, None if kept["members"] is None else kept["members"].numpy())
