@@ -46,6 +46,7 @@ from rlaif.train.rl.experience import Experience, TokenReadings, joined_rewards
 from rlaif.train.rl.guards import Guards
 from rlaif.train.rl.kl import KlControl
 from rlaif.train.rl.objectives import explained_variance
+from rlaif.train.rl.online_dpo import OnlineDpoTask
 from rlaif.train.rl.phases import Phases
 from rlaif.train.rl.policy import PolicyModel, Reference
 from rlaif.train.rl.policy_task import PolicyTask
@@ -53,7 +54,7 @@ from rlaif.train.rl.prompts import PolicyPrompt, answer_seeds, asked
 from rlaif.train.rl.recorded import Recorded
 from rlaif.train.rl.rewards import Answer, Reward, Rewards, check_rewards
 from rlaif.train.rl.rollouts import Rollout, Sampler, Sampling
-from rlaif.train.rl.settings import RlSettings
+from rlaif.train.rl.settings import OnlineDpoSettings, RlSettings
 from rlaif.train.rl.shaping import Moments
 from rlaif.train.rl.targets import targets_of
 from rlaif.train.stepping import Figures, Stepper, make_accelerator
@@ -265,9 +266,8 @@ class Learner:
 
     def learn(self, seen: Experience) -> tuple[Figures, Moments]:
         """Epochs x minibatches of optimizer steps."""
-        settings, coefficient = self.settings, self.memory.coefficient
-        targets, moments = targets_of(seen, settings, coefficient, self.memory.moments)
-        task = PolicyTask(seen, targets, settings, coefficient, self.layout)
+        settings = self.settings
+        task, moments = self.task(seen)
         outcomes, total, norms, rate = list[Outcome](), 0.0, list[float](), 0.0
         steps = settings.epochs * settings.minibatches
         for number in range(steps):
@@ -293,7 +293,15 @@ class Learner:
             figures["explained_variance"] = explained_variance(figures)
         return {**figures, "grad_norm": float(np.mean(norms)), "learning_rate": rate}, moments
 
-    def compute(self, task: PolicyTask, rows: Sequence[int], is_first: bool) -> Outcome:
+    def task(self, seen: Experience) -> tuple["PolicyTask | OnlineDpoTask", Moments]:
+        """What the steps of an iteration learn."""
+        if isinstance(self.settings, OnlineDpoSettings):
+            return OnlineDpoTask(seen, self.settings, self.layout), self.memory.moments
+        coefficient = self.memory.coefficient
+        targets, moments = targets_of(seen, self.settings, coefficient, self.memory.moments)
+        return PolicyTask(seen, targets, self.settings, coefficient, self.layout), moments
+
+    def compute(self, task: "PolicyTask | OnlineDpoTask", rows: Sequence[int], is_first: bool) -> Outcome:
         """A pass; of an iteration's first step, with the assertion that the policy is the one that was read."""
         with self.stepper.autocast():
             outcome = task.compute(self.stepper.module, rows, self.accelerator.device)

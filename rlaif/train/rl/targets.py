@@ -31,9 +31,7 @@ class Targets:
     total: Tensor
 
 
-def targets_of(
-    seen: Experience, settings: RlSettings, coefficient: float, moments: Moments
-) -> tuple[Targets, Moments]:
+def targets_of(seen: Experience, settings: RlSettings, coefficient: float, moments: Moments) -> tuple[Targets, Moments]:
     """What is learnt from `seen` with the KL's coefficient as it is now, and the moments of all scores so far."""
     scores, moments = _scores(seen, settings.shape, moments)
     if isinstance(settings, PpoSettings):
@@ -59,9 +57,7 @@ def _scores(seen: Experience, shape: RewardShape, moments: Moments) -> tuple[Ten
     return (scores if shape.clip is None else clip_scores(scores, shape.clip)), moments
 
 
-def _by_value(
-    seen: Experience, scores: Tensor, settings: PpoSettings, coefficient: float
-) -> tuple[Tensor, Tensor]:
+def _by_value(seen: Experience, scores: Tensor, settings: PpoSettings, coefficient: float) -> tuple[Tensor, Tensor]:
     """PPO: generalised advantages of the tokens' rewards, and the value's returns."""
     rewards = token_rewards(scores, seen.lengths, _penalty(seen, settings), coefficient=coefficient)
     if settings.whiten_rewards:
