@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from rlaif.errors import InputError
-from rlaif.train.ragged import check_ragged, discounted_sums, next_of
+from rlaif.train.ragged import discounted_sums, next_of
 from rlaif.train.rl.shaping import SumOver, alone
 
 
@@ -29,7 +29,7 @@ def gae(
 
 
 def lambda_returns(advantages: Tensor, values: Tensor) -> Tensor:
-    """(S,) what the value model learns: A_t + V_t, the TD(λ) return. PPO2's code; "N implementation details" 6."""
+    """(S,) what the value model learns: A_t + V_t, the TD(λ) return, as in PPO2's code."""
     assert advantages.shape == values.shape, "one advantage and one value per token"
     return (advantages + values).detach()
 
@@ -91,9 +91,3 @@ def _by_group(values: Tensor, groups: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     found, places = torch.unique(groups, return_inverse=True)
     sums = values.new_zeros(len(found)).index_add(0, places, values)
     return sums, torch.bincount(places, minlength=len(found)).to(values), places
-
-
-def check_advantages(advantages: Tensor, lengths: Tensor) -> None:
-    """One finite number per token."""
-    check_ragged(advantages, lengths)
-    assert bool(torch.isfinite(advantages).all()), "scores are numbers; others have been refused before"

@@ -14,7 +14,8 @@ divergence", 2020 (joschu.net/blog/kl-approx.html):
 So: k1 in the reward, k2 in the loss. k3 in the loss is what GRPO does (arXiv:2402.03300 eq. 4); it pulls along the
 other KL. Times the importance ratio to the distribution that was sampled, every estimator's gradient is that of its own
 expectation (`in_loss`), which is the KL for k1 and k3. None is clamped: a clamp has gradient 0 where the policy has
-strayed furthest. Derivations: docs/rl-mathematics.md.
+strayed furthest. Derivations: docs/rl-mathematics.md, and "A comedy of
+estimators", arXiv:2512.21852.
 """
 
 import math
@@ -63,7 +64,7 @@ def in_loss(estimator: Estimator, policy: Tensor, reference: Tensor, sampled: Te
     Without `sampled` the formula alone, differentiated as it stands: right with k2, as long as the policy is the one
     that was sampled. With `sampled`, the log-probabilities under the policy that was sampled, the formula times
     π / π_sampled: unbiased after updates too, in value and gradient, for k1 and k3 (DeepSeek-V3.2, arXiv:2512.02556
-    section 3.1). Per token, either takes the states as given: that an early token changes which states are seen later
+    eq. 7, for k3). Per token, either takes the states as given: that an early token changes which states are seen later
     is felt only by a penalty in the reward.
     """
     found = estimate(estimator, policy, reference.detach())

@@ -48,12 +48,6 @@ def clipped_policy(log_ratio: Tensor, advantages: Tensor, *, clip: Clip = Clip()
     return -gain
 
 
-def policy_gradient(logprobs: Tensor, advantages: Tensor) -> Tensor:
-    """-A log π, whose gradient is REINFORCE's (Williams 1992): right only on answers of the policy as it is now."""
-    assert logprobs.shape == advantages.shape, "one advantage per log-probability"
-    return -advantages.detach() * logprobs
-
-
 def answer_log_ratio(log_ratio: Tensor, lengths: Tensor) -> Tensor:
     """(S,) -> (Q,): log-ratios of whole answers, for RLOO's importance ratio."""
     return sums_of(log_ratio, lengths)

@@ -1,8 +1,8 @@
-"""From an answer's score to its tokens' rewards: penalties, scaling, and the KL to the reference.
+"""From an answer's score to its tokens' rewards: what an endless answer scores, scaling, and the KL to the reference.
 
-    scores (Q,) of whole answers  ->  replaced or penalised where unended, scaled, clipped  ->  rewards (S,) of tokens
+    scores (Q,) of whole answers  ->  replaced where unended, scaled, clipped  ->  rewards (S,) of tokens
 
-Scores and rewards take no gradient. Whether a score is good is not decided here, nor where it comes from.
+Scores and rewards take no gradient. Where a score comes from, penalties for length among it, is decided in `rewards`.
 """
 
 from collections.abc import Callable
@@ -35,33 +35,11 @@ def token_rewards(scores: Tensor, lengths: Tensor, kl: Tensor | None = None, *, 
 
 
 def replace_unended(scores: Tensor, is_ended: Tensor, value: float) -> Tensor:
-    """The score of an answer that never ended is `value`, whatever it says. "The N implementation details of RLHF with
-    PPO" 4.2 (there -1): a score of half an answer means nothing."""
+    """The score of an answer that never ended is `value`, whatever it says: a score of half an answer means nothing.
+    "The N implementation details of RLHF with PPO", policy training 5 (there -1)."""
     assert is_ended.shape == scores.shape, "one flag per answer"
     assert is_ended.dtype == torch.bool, "True where the answer's last token is a stop token"
     return torch.where(is_ended, scores, torch.full_like(scores, value))
-
-
-def penalise_unended(scores: Tensor, is_ended: Tensor, penalty: float) -> Tensor:
-    """The score less `penalty` where the answer never ended."""
-    assert is_ended.shape == scores.shape, "one flag per answer"
-    assert is_ended.dtype == torch.bool, "True where the answer's last token is a stop token"
-    return scores - penalty * (~is_ended).to(scores)
-
-
-def penalise_length(scores: Tensor, lengths: Tensor, per_token: float) -> Tensor:
-    """The score less `per_token` for every token of the answer, its stop token among them."""
-    return scores - per_token * lengths.to(scores)
-
-
-def penalise_overlong(
-    scores: Tensor, lengths: Tensor, *, max_length: int, cushion: int, penalty: float = 1.0
-) -> Tensor:
-    """The score less 0 up to max_length - cushion tokens, rising linearly to `penalty` at max_length.
-    DAPO, arXiv:2503.14476 eq. 13 (penalty 1)."""
-    assert 0 < cushion <= max_length, "the cushion lies within the length"
-    excess = (lengths.to(scores) - (max_length - cushion)) / cushion
-    return scores - penalty * excess.clamp(0.0, 1.0)
 
 
 @dataclass(frozen=True, slots=True)

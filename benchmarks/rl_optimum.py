@@ -1,0 +1,168 @@
+"""Do PPO, GRPO and RLOO reach the optimum of what they say they optimise? On a world where it is known exactly.
+
+    python -m benchmarks.rl_optimum                      # three β, twenty seeds, each method: an hour on one core
+    python -m benchmarks.rl_optimum --seeds 3 --methods ppo --betas 1
+    python -m benchmarks.rl_optimum --json
+
+Every seed has a world, a reference and draws of its own. Reported: KL(π ‖ optimum) in nats, summed over all forty
+answers of each of two prompts (the larger of the two counts), of the reference before and of the policy after training;
+how many of the runs end within 1e-3; seconds. What each method's optimum is: docs/rl-mathematics.md.
+"""
+
+import argparse
+import json
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks.rl_training import answer_logprobs, make_model, train_on, world_settings
+from benchmarks.rl_world import (
+    Array,
+    World,
+    by_k2,
+    by_k3,
+    divergence,
+    loss_side_optimum,
+    make_world,
+    reverse_kl_optimum,
+)
+
+BETAS = (0.3, 1.0, 3.0)
+LIMIT = 1e-3  # nats
+GROUP = 128
+
+
+@dataclass(frozen=True)
+class Method:
+    """What is trained, by which settings, and which distribution has to come out."""
+
+    trainer: str
+    changes: Mapping[str, Any]
+    optimum: Callable[[World, Array, float], Array]
+
+
+def own_mean(beta: float) -> float:
+    """A group's mean holds the answer it is taken from: the score's step is (K - 1) / K of what it would be."""
+    return beta * GROUP / (GROUP - 1)
+
+
+METHODS = {
+    "ppo": Method(
+        "ppo",
+        {
+            "iterations": 250,
+            "epochs": 2,
+            "minibatches": 1,
+            "value_clip": None,
+            "value_weight": 1.0,
+            "whiten_advantages": False,
+            "lam": 1.0,
+        },
+        reverse_kl_optimum,
+    ),
+    "rloo": Method(
+        "grpo",
+        {
+            "iterations": 250,
+            "epochs": 2,
+            "advantage": "rloo",
+            "ratio": "answer",
+            "kl": {"place": "reward", "estimator": "k1"},
+        },
+        reverse_kl_optimum,
+    ),
+    "grpo without std, k3": Method(
+        "grpo",
+        {"iterations": 400, "advantage": "dr_grpo", "mean": "sum"},
+        lambda world, reference, beta: loss_side_optimum(world, reference, own_mean(beta), by_k3),
+    ),
+    "grpo without std, k2": Method(
+        "grpo",
+        {"iterations": 400, "advantage": "dr_grpo", "mean": "sum", "kl": {"estimator": "k2"}},
+        lambda world, reference, beta: loss_side_optimum(world, reference, own_mean(beta), by_k2),
+    ),
+    "grpo as published": Method(
+        "grpo",
+        {"iterations": 400, "advantage": "grpo", "mean": "answers"},
+        lambda world, reference, beta: loss_side_optimum(
+            world, reference, own_mean(beta), by_k3, by_std=True, by_length=True
+        ),
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Run:
+    method: str
+    beta: float
+    seed: int
+    before: float  # nats
+    after: float
+    seconds: float
+
+
+def run(name: str, beta: float, seed: int, *, share: float = 1.0) -> Run:
+    """One training. `share` of the iterations, for a quick look."""
+    method, world = METHODS[name], make_world(seed)
+    began = time.perf_counter()
+    changes = {**method.changes, "iterations": max(1, round(share * method.changes["iterations"]))}
+    changes["kl"] = {**changes.get("kl", {}), "coefficient": beta}
+    changes["rollout"] = {"prompts": len(world.prompts), "group_size": GROUP, "max_new_tokens": world.max_new_tokens}
+    model = make_model(world, seed)
+    reference = answer_logprobs(world, model)
+    wanted = method.optimum(world, reference, beta)
+    with tempfile.TemporaryDirectory() as folder:
+        reached = train_on(world, model, world_settings(world, method.trainer, changes, seed=seed), Path(folder))
+    before, after = (float(divergence(found, wanted).max()) for found in (reference, reached))
+    return Run(name, beta, seed, before, after, time.perf_counter() - began)
+
+
+def table(runs: Sequence[Run]) -> str:
+    lines = ["| method | β | KL before | KL after: median | largest | within 1e-3 | seconds, largest |"]
+    lines.append("|---|---|---|---|---|---|---|")
+    for name, beta in dict.fromkeys((one.method, one.beta) for one in runs):
+        some = [one for one in runs if (one.method, one.beta) == (name, beta)]
+        after = np.array([one.after for one in some])
+        before = np.median([one.before for one in some])
+        cells = [
+            name,
+            f"{beta:g}",
+            f"{before:.2f}",
+            f"{np.median(after):.1e}",
+            f"{after.max():.1e}",
+            f"{int((after <= LIMIT).sum())} of {len(some)}",
+            f"{max(one.seconds for one in some):.0f}",
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
+    parser.add_argument("--betas", nargs="+", type=float, default=BETAS)
+    parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--share", type=float, default=1.0, help="share of the iterations")
+    parser.add_argument("--json", action="store_true")
+    asked = parser.parse_args()
+    torch.set_num_threads(1)
+    runs = []
+    for name in asked.methods:
+        for beta in asked.betas:
+            for seed in range(asked.first_seed, asked.first_seed + asked.seeds):
+                runs.append(run(name, beta, seed, share=asked.share))
+                if not asked.json:
+                    one = runs[-1]
+                    print(f"{name}, β {beta:g}, seed {seed}: {one.before:.3g} -> {one.after:.2e}, {one.seconds:.0f} s")
+    print(json.dumps([asdict(one) for one in runs], indent=1) if asked.json else table(runs))
+
+
+if __name__ == "__main__":
+    main()
