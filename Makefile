@@ -11,7 +11,7 @@ FIND_PYTHON = for python in $(PYTHON) python3.11 python3.12 python3.13 python3; 
 PYTEST = $(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
 
 # One target bench-NAME each.
-BENCHMARKS := alignment judge judge-bias labels prefix reward-hh run statistics store tournaments train
+BENCHMARKS := alignment judge judge-bias labels ppo prefix reward-hh rollouts run statistics store tournaments train
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-run quickstart test test-fast check fmt bench $(BENCHMARKS:%=bench-%) tiny-models docs clean
@@ -74,6 +74,12 @@ bench-tournaments: setup ## how near fewer comparisons of n answers come to all 
 
 bench-train: setup ## our trainers beside TRL's: time, memory, useful work (an hour or two; QUICK=1: minutes)
 	$(BIN)/python -m benchmarks.train $(if $(QUICK),--quick)
+
+bench-rollouts: setup ## tokens per second of sampled answers: our loop, vLLM, transformers
+	$(BIN)/python -m benchmarks.rollouts
+
+bench-ppo: setup ## our PPO and GRPO beside TRL's: episodes per second, memory, where the time goes
+	$(BIN)/python -m benchmarks.ppo
 
 bench-judge-bias: setup ## how often the judge card's intervals hold planted biases, over 500 simulated judges
 	$(BIN)/python -m benchmarks.judge_bias

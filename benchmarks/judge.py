@@ -15,14 +15,12 @@ they are left out, and the table says so.
 """
 
 import argparse
-import importlib.util
 import json
 import os
 import platform
 import shutil
 import socket
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -32,6 +30,7 @@ from typing import Any
 
 from benchmarks.judge_sides import Ours, Peers
 from benchmarks.judging_requests import first_principles, judged_pairs
+from benchmarks.peer_packages import PEERS_FOLDER, install_into
 from rlaif.engines.vllm_flags import is_cpu_build
 from rlaif.engines.vllm_server import VllmServer
 from rlaif.records import ResponsePair
@@ -94,11 +93,7 @@ def install_peers(folder: Path) -> str:
     """The peers' packages without what the environment has already. Returns why they are not there, or nothing."""
     if all((folder / one.partition("==")[0]).is_dir() for one in PEERS):
         return ""
-    has_uv = importlib.util.find_spec("uv") is not None
-    pip = ["-m", "uv", "pip"] if has_uv else ["-m", "pip"]
-    command = [sys.executable, *pip, "install", "--target", str(folder), "--no-deps", *PEERS, *NEEDED]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    return f"(installing: {done.stderr.strip()[-200:]})" if done.returncode else ""
+    return install_into(folder, (*PEERS, *NEEDED))
 
 
 def repeat(ours: Ours, peers: Peers, ways: Sequence[str], options: argparse.Namespace, prompts: int, seed: int) -> Took:
@@ -193,7 +188,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--principles", type=int, default=12)
     parser.add_argument("--words", type=int, nargs=2, default=(60, 120), help="least and most words of an answer")
     parser.add_argument("--repetitions", type=int, default=5)
-    parser.add_argument("--peers", type=Path, default=Path.home() / ".cache" / "rlaif" / "bench-peers")
+    parser.add_argument("--peers", type=Path, default=PEERS_FOLDER)
     return parser.parse_args()
 
 

@@ -131,10 +131,11 @@ def model(size: Size, kind: str, seed: int = 0) -> Any:
 
 
 def tokenizer(size: Size) -> Any:
-    """TRL asks for one; nothing is tokenised with it."""
-    from tokenizers import Tokenizer, models
+    """TRL asks for one: a word `w17` for token 17, between white space."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
     words = {"<pad>": PAD, "<s>": BOS, "</s>": EOS} | {f"w{n}": n for n in range(FIRST_WORD, size.vocabulary)}
     plain = Tokenizer(models.WordLevel(words, unk_token="w3"))
+    plain.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     return PreTrainedTokenizerFast(tokenizer_object=plain, pad_token="<pad>", bos_token="<s>", eos_token="</s>")

@@ -30,7 +30,7 @@ _NORMS = ("LlamaRMSNorm", "MistralRMSNorm", "RMSNorm")
 
 
 @dataclass(frozen=True, slots=True)
-class _Shape:
+class LayerShape:
     """What a layer is besides its weights."""
 
     heads: int
@@ -59,16 +59,8 @@ def _forward(layer: Any, hidden_states: Tensor, *args: Any, **others: Any) -> Te
         return found
     attention, mlp = layer.self_attn, layer.mlp
     device = hidden_states.device.type
-    shape = _Shape(
-        heads=attention.q_proj.out_features // attention.head_dim,
-        groups=attention.k_proj.out_features // attention.head_dim,
-        width=attention.head_dim,
-        scale=attention.scaling,
-        first_eps=_epsilon(layer.input_layernorm),
-        second_eps=_epsilon(layer.post_attention_layernorm),
-        segments=tuple(segments),
-        dtype=torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden_states.dtype,
-    )
+    dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden_states.dtype
+    shape = layer_shape(layer, tuple(segments), dtype)
     weights = (
         layer.input_layernorm.weight,
         attention.q_proj.weight,
@@ -94,10 +86,33 @@ def _applies(layer: Any, hidden: Tensor, others: dict[str, Any]) -> bool:
         and len(hidden) == 1
         and others.get("past_key_values") is None
         and all(type(one) is nn.Linear and type(one.weight) is nn.Parameter and one.bias is None for one in linear)
-        and all(type(one).__name__ in _NORMS for one in (layer.input_layernorm, layer.post_attention_layernorm))
-        and type(mlp.act_fn).__name__ in ("SiLU", "SiLUActivation")
-        and getattr(attention.config, "sliding_window", None) is None
+        and is_plain(layer)
         and not (layer.training and attention.attention_dropout)
+    )
+
+
+def is_plain(layer: Any) -> bool:
+    """Whether a layer is this function but for what its linear layers are: its kind, norms, activation, no window."""
+    return (
+        type(layer).__name__ in _KINDS
+        and all(type(one).__name__ in _NORMS for one in (layer.input_layernorm, layer.post_attention_layernorm))
+        and type(layer.mlp.act_fn).__name__ in ("SiLU", "SiLUActivation")
+        and getattr(layer.self_attn.config, "sliding_window", None) is None
+    )
+
+
+def layer_shape(layer: Any, segments: tuple[Segment, ...], dtype: torch.dtype) -> LayerShape:
+    """`dtype` is that of the matrix products."""
+    attention = layer.self_attn
+    return LayerShape(
+        heads=attention.q_proj.out_features // attention.head_dim,
+        groups=attention.k_proj.out_features // attention.head_dim,
+        width=attention.head_dim,
+        scale=attention.scaling,
+        first_eps=_epsilon(layer.input_layernorm),
+        second_eps=_epsilon(layer.post_attention_layernorm),
+        segments=segments,
+        dtype=dtype,
     )
 
 
@@ -109,17 +124,17 @@ class _Layer(torch.autograd.Function):
     """x (N, C) -> (N, C); cos, sin (N, D). The nine weights are in the order in which they are used."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, cos: Tensor, sin: Tensor, shape: _Shape, *weights: Tensor) -> Tensor:
+    def forward(ctx: Any, x: Tensor, cos: Tensor, sin: Tensor, shape: LayerShape, *weights: Tensor) -> Tensor:
         first_norm, wq, wk, wv, wo, second_norm, w_gate, w_up, w_down = weights
         dtype = shape.dtype
         with torch.autocast(x.device.type, enabled=False):
-            normed = _normalise(x, first_norm, shape.first_eps)[0].to(dtype)
-            q, k, v = _heads(normed @ _joined((wq, wk, wv), dtype).T, cos, sin, shape)
+            normed = normalise(x, first_norm, shape.first_eps)[0].to(dtype)
+            q, k, v = split_heads(normed @ joined_weights((wq, wk, wv), dtype).T, cos, sin, shape)
             seen = attend(q, k, v, shape.segments, shape.scale).flatten(1).to(dtype)
-            middle = _add_product(x, seen, wo.to(dtype).T)
-            normed = _normalise(middle, second_norm, shape.second_eps)[0].to(dtype)
-            inner = normed @ _joined((w_gate, w_up), dtype).T
-            out = _add_product(middle, _gated(inner), w_down.to(dtype).T)
+            middle = add_product(x, seen, wo.to(dtype).T)
+            normed = normalise(middle, second_norm, shape.second_eps)[0].to(dtype)
+            inner = normed @ joined_weights((w_gate, w_up), dtype).T
+            out = add_product(middle, gated(inner), w_down.to(dtype).T)
         ctx.shape = shape
         ctx.save_for_backward(x, cos, sin, q, k, v, seen, middle, inner, *weights)
         return out
@@ -129,15 +144,15 @@ class _Layer(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         x, cos, sin, q, k, v, seen, middle, inner, *weights = ctx.saved_tensors
         first_norm, wq, wk, wv, wo, second_norm, w_gate, w_up, w_down = weights
-        shape: _Shape = ctx.shape
+        shape: LayerShape = ctx.shape
         dtype = shape.dtype
         with torch.autocast(x.device.type, enabled=False):
             given = gradient.to(dtype)
-            by_down = given.T @ _gated(inner)
+            by_down = given.T @ gated(inner)
             by_inner = _gated_backward(given @ w_down.to(dtype), inner)
-            normed, unit, inverse = _normalise(middle, second_norm, shape.second_eps)
+            normed, unit, inverse = normalise(middle, second_norm, shape.second_eps)
             by_inner_weights = by_inner.T @ normed.to(dtype)
-            by_normed = by_inner @ _joined((w_gate, w_up), dtype)
+            by_normed = by_inner @ joined_weights((w_gate, w_up), dtype)
             by_middle, by_second_norm = _normalise_backward(by_normed, unit, inverse, second_norm)
             by_middle += gradient
 
@@ -147,9 +162,9 @@ class _Layer(torch.autograd.Function):
             by_qkv = _heads_backward(
                 *attend_backward(by_seen, q, k, v, shape.segments, shape.scale), cos=cos, sin=sin, dtype=dtype
             )
-            normed, unit, inverse = _normalise(x, first_norm, shape.first_eps)
+            normed, unit, inverse = normalise(x, first_norm, shape.first_eps)
             by_qkv_weights = by_qkv.T @ normed.to(dtype)
-            by_normed = by_qkv @ _joined((wq, wk, wv), dtype)
+            by_normed = by_qkv @ joined_weights((wq, wk, wv), dtype)
             by_x, by_first_norm = _normalise_backward(by_normed, unit, inverse, first_norm)
             by_x += by_middle
         by_q, by_k, by_v = torch.split(by_qkv_weights, [len(wq), len(wk), len(wv)])
@@ -166,18 +181,18 @@ class _Layer(torch.autograd.Function):
 _run: Any = _Layer.apply
 
 
-def _joined(weights: tuple[Tensor, ...], dtype: torch.dtype) -> Tensor:
+def joined_weights(weights: tuple[Tensor, ...], dtype: torch.dtype) -> Tensor:
     """Weights below each other, so that what reads the same input is one product."""
     joined = weights[0].new_empty(sum(len(one) for one in weights), weights[0].shape[1], dtype=dtype)
     torch._foreach_copy_(list(torch.split(joined, [len(one) for one in weights])), [one.detach() for one in weights])
     return joined
 
 
-def _add_product(total: Tensor, left: Tensor, right: Tensor) -> Tensor:
+def add_product(total: Tensor, left: Tensor, right: Tensor) -> Tensor:
     return torch.addmm(total, left, right) if left.dtype == total.dtype else total + left @ right
 
 
-def _normalise(x: Tensor, weight: Tensor, epsilon: float) -> tuple[Tensor, Tensor, Tensor]:
+def normalise(x: Tensor, weight: Tensor, epsilon: float) -> tuple[Tensor, Tensor, Tensor]:
     """RMSNorm (arXiv:1910.07467): weight · x / rms(x); without the weight; and 1 / rms(x) (N, 1)."""
     length = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
     inverse = length.square_().div_(x.shape[-1]).add_(epsilon).rsqrt_()
@@ -193,7 +208,7 @@ def _normalise_backward(by_normed: Tensor, unit: Tensor, inverse: Tensor, weight
     return by_unit.addcmul_(unit, along, value=-1).mul_(inverse), by_weight
 
 
-def _gated(inner: Tensor) -> Tensor:
+def gated(inner: Tensor) -> Tensor:
     """silu(gate) · up, the two halves of (N, 2 I)."""
     gate, up = inner.chunk(2, dim=-1)
     return F.silu(gate).mul_(up)
@@ -205,7 +220,7 @@ def _gated_backward(gradient: Tensor, inner: Tensor) -> Tensor:
     return torch.cat((by_gate, F.silu(gate).mul_(gradient)), dim=-1)
 
 
-def _heads(qkv: Tensor, cos: Tensor, sin: Tensor, shape: _Shape) -> tuple[Tensor, Tensor, Tensor]:
+def split_heads(qkv: Tensor, cos: Tensor, sin: Tensor, shape: LayerShape) -> tuple[Tensor, Tensor, Tensor]:
     """(N, (H + 2 G) D) to q (H, N, D), k and v (G, N, D), q and k rotated by their positions (arXiv:2104.09864)."""
     parts = qkv.view(len(qkv), -1, shape.width)
     turning, half = shape.heads + shape.groups, shape.width // 2

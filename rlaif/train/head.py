@@ -81,6 +81,14 @@ def token_logprobs(
     return TokenScores(logprobs, entropy, is_greedy)
 
 
+def head_logits(hidden: Tensor, head: Head, dtype: torch.dtype) -> Tensor:
+    """Whole logits (S, V) of a few hidden states (S, C), for drawing next tokens: the product in `dtype`, everything
+    after it in float32, or float64 where the hidden states are."""
+    settings = _Settings(0, dtype, head.scale, head.softcap, with_stats=False)
+    with torch.autocast(hidden.device.type, enabled=False):
+        return _logits(hidden.to(dtype), head.weight, head.bias, slice(None), settings)
+
+
 class _TiledLogprobs(torch.autograd.Function):
     """log p(target | hidden) and the entropy H, with ∂ log p(t) / ∂ logits = onehot(t) - p and
     ∂ H / ∂ logits = -p (log p + H)."""
