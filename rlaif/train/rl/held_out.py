@@ -14,11 +14,12 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from rlaif.checks import Check
-from rlaif.identity import seed_from
 from rlaif.train.packing import Ids
-from rlaif.train.rl.prompts import PolicyPrompt
+from rlaif.train.rl.prompts import PolicyPrompt, answer_seeds
 from rlaif.train.rl.rewards import Answer, CheckReward
 from rlaif.train.rl.rollouts import Sampler, Sampling
+
+_NO_ITERATION = -1  # so that no iteration has these seeds
 
 Score = Callable[[Sequence[Answer], Sequence[str]], float]  # the answers now, and the texts from before the training
 
@@ -47,8 +48,8 @@ class HeldOut:
 
     def answers(self) -> list[Answer]:
         """One answer per prompt."""
-        seeds = [seed_from(f"held out|{self.seed}|{one.prompt.id}") for one in self.prompts]
         self.refresh()
+        seeds = answer_seeds(self.prompts, 1, _NO_ITERATION, self.seed)
         drawn = self.sampler.sample([one.ids for one in self.prompts], seeds, self.how)
         return [
             Answer(asked.prompt, rollout, self.decode(rollout.answer))
