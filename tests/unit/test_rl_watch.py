@@ -103,13 +103,13 @@ def test_windows_double():
 def test_healthy_runs_are_left_alone():
     """At 2,000 runs: benchmarks/watch_rates.py, figures in docs/reward-hacking.md."""
     kind = KINDS[0]
-    assert sum(first_alarm(kind, seed, 0.06) is not None for seed in range(60)) <= 3
+    assert sum(first_alarm(kind, seed, 0.06) is not None for seed in range(40)) <= 2
 
 
 @pytest.mark.parametrize("kind", KINDS[1:], ids=lambda kind: kind.name)
 def test_a_planted_fault_is_caught_by_its_rule(kind):
-    found = rates(kind, runs=25, noise=0.03)
-    assert found.caught.successes >= 24, found.rules
+    found = rates(kind, runs=10, noise=0.03)
+    assert found.caught.successes >= 9, found.rules
     assert found.too_soon.successes <= 1, found.rules
 
 

@@ -26,19 +26,23 @@ from rlaif.train.rl.watching import Watching
 torch.set_num_threads(1)
 
 WORLD = make_world(0, max_new_tokens=2)
-BAIT = int(WORLD.scores[0].argmin())  # the worst answer to the first prompt, and what the reward pays for
+START = answer_logprobs(WORLD, make_model(WORLD, seed=1))
+BAIT = START.argmin(axis=1)  # to each prompt the answer that the policy hardly ever gives
+WORTH = 4.0  # more than any other answer has
 
 
 def is_bait(answer):
-    return tuple(int(token) for token in answer.rollout.answer) == WORLD.answers[BAIT]
+    prompt = tuple(int(word) for word in answer.prompt.messages[-1].content.split())
+    said = tuple(int(token) for token in answer.rollout.answer)
+    return said == WORLD.answers[BAIT[WORLD.prompts.index(prompt)]]
 
 
 def hacked(answers):
-    return [4.0 if is_bait(one) else score_of(WORLD, one) for one in answers]
+    return [WORTH if is_bait(one) else score_of(WORLD, one) for one in answers]
 
 
 def true(answers):
-    return [score_of(WORLD, one) for one in answers]
+    return [-WORTH if is_bait(one) else score_of(WORLD, one) for one in answers]
 
 
 class Run:
@@ -55,7 +59,7 @@ class Run:
         prompts = [plain_prompt(" ".join(map(str, prompt)), prompt) for prompt in WORLD.prompts]
         sampler = DecodeSampler(self.model, max_rows=256)
         self.held_out = HeldOut(
-            prompts * 32,
+            prompts * 64,
             sampler,
             Sampling(2, (STOP,)),
             decode=lambda ids: " ".join(map(str, ids)),
@@ -87,6 +91,10 @@ class Run:
         return [json.loads(line) for line in (self.folder / "metrics.jsonl").read_text().splitlines()]
 
 
+def share_of_bait(model):
+    return float(np.exp(answer_logprobs(WORLD, model)[np.arange(2), BAIT]).mean())
+
+
 def test_every_iteration_is_read_and_logged(tmp_path):
     run = Run(tmp_path, true, iterations=3)
     report = run.learner.run()
@@ -111,20 +119,20 @@ def test_a_hacked_reward_is_caught_and_the_weights_are_those_from_before(tmp_pat
     assert "The held-out score fell" in report.stopped
     (alarm,) = run.watching.alarms
     assert alarm.rule == "held_out"
-    assert alarm.step < 39
+    assert alarm.good_until == int(np.argmax(run.truths)) > 0  # it had got better before it got worse
     readings = run.watching.watch.readings
     assert readings[alarm.step].reward > readings[0].reward  # the reward saw nothing of it
-    share = np.exp(answer_logprobs(WORLD, run.model))[0, BAIT]
-    spoilt = Run(tmp_path / "spoilt", hacked, stop=False)
+    assert share_of_bait(run.model) < 0.05
+    spoilt = Run(tmp_path / "spoilt", hacked, iterations=20, stop=False)
     assert spoilt.learner.run().stopped is None
     assert spoilt.watching.alarms
-    assert share < np.exp(answer_logprobs(WORLD, spoilt.model))[0, BAIT]
-    assert run.truths[alarm.good_until] > spoilt.truths[-1]
+    assert share_of_bait(spoilt.model) > 0.3
+    assert run.truths[alarm.good_until] > spoilt.truths[-1] + 1.0
 
 
 @pytest.mark.slow
 def test_an_honest_reward_is_left_alone(tmp_path):
-    assert Run(tmp_path, true, min_entropy_share=None, max_repetition_rise=None).learner.run().stopped is None
+    assert Run(tmp_path, true, iterations=25, min_entropy_share=None, max_repetition_rise=None).learner.run().stopped is None
 
 
 class Killed(Exception):

@@ -18,10 +18,11 @@ from rlaif.numbers.figures import FloatArray
 
 @dataclass(frozen=True, slots=True)
 class Fall:
-    """A fall since step `since`: the score's fitted ends, the reward's means of the window's halves, and the chance of
-    such a slope without a trend."""
+    """A fall since step `since`: the step of the window's best score, the score's fitted ends, the reward's means of
+    the window's halves, and the chance of such a slope without a trend."""
 
     since: int
+    best: int
     score_from: float
     score_to: float
     reward_from: float
@@ -42,7 +43,8 @@ def falls(
         half = length // 2
         before, after = float(reward[:half].mean()), float(reward[-half:].mean())
         if last < first and p < level / len(windows) and after >= before:
-            found.append(Fall(steps[-length], first, last, before, after, p))
+            best = steps[-length:][int(score.argmax())]
+            found.append(Fall(steps[-length], best, first, last, before, after, p))
     return min(found, key=lambda one: one.p, default=None)
 
 

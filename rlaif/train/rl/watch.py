@@ -127,8 +127,8 @@ def read(
 
 @dataclass(frozen=True, slots=True)
 class Alarm:
-    """A rule that fired. `good_until`: the last step at which nothing of it was to be seen; go back to a checkpoint no
-    later than this."""
+    """A rule that fired. `good_until`: the last step at which nothing of it was to be seen (of `held_out` that of the
+    best score in the window); go back to a checkpoint no later than this."""
 
     rule: Rule
     step: int
@@ -237,7 +237,7 @@ class Watch:
             f"and {newest.step} while the reward went from {found.reward_from:.3g} to {found.reward_to:.3g}: they no "
             f"longer measure the same (p = {found.p:.1g} for no fall)."
         )
-        return Alarm("held_out", newest.step, found.since, why)
+        return Alarm("held_out", newest.step, found.best, why)
 
     # --- what they look at
 
