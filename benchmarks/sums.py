@@ -56,8 +56,17 @@ def all_sums(lowest: int = 10, highest: int = 99) -> list[Sum]:
 
 
 def write_demonstrations(path: Path, sums: Sequence[Sum]) -> Path:
-    """What `train sft` imitates."""
-    return _write(path, [{"prompt": one.prompt, "completion": one.answer} for one in sums])
+    """What `train sft` imitates: conversations, as the chat template writes them."""
+    return _write(
+        path,
+        [
+            {
+                "prompt": [{"role": "user", "content": one.prompt}],
+                "completion": [{"role": "assistant", "content": one.answer}],
+            }
+            for one in sums
+        ],
+    )
 
 
 def write_prompts(path: Path, sums: Sequence[Sum]) -> Path:
@@ -65,7 +74,7 @@ def write_prompts(path: Path, sums: Sequence[Sum]) -> Path:
     return _write(path, [{"prompt": one.prompt, "reference": one.answer} for one in sums])
 
 
-def _write(path: Path, rows: Sequence[dict[str, str]]) -> Path:
+def _write(path: Path, rows: Sequence[dict[str, Any]]) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     return path
