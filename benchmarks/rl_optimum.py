@@ -118,7 +118,8 @@ def run(name: str, beta: float, seed: int, *, share: float = 1.0) -> Run:
     reference = answer_logprobs(world, model)
     wanted = method.optimum(world, reference, beta)
     with tempfile.TemporaryDirectory() as folder:
-        reached = train_on(world, model, world_settings(world, method.trainer, changes, seed=seed), Path(folder))
+        train_on(world, model, world_settings(world, method.trainer, changes, seed=seed), Path(folder))
+    reached = answer_logprobs(world, model)
     before, after = (float(divergence(found, wanted).max()) for found in (reference, reached))
     return Run(name, beta, seed, before, after, time.perf_counter() - began)
 

@@ -1,7 +1,8 @@
 """PPO, GRPO and RLOO of the package on the enumerable world of `rl_world`: the real learner, sampler and loop, and the
 trained policy's probability of every answer.
 
-    reached = train_on(world, model, settings, folder)      # (prompts, answers) log-probabilities
+    train_on(world, model, settings, folder)
+    answer_logprobs(world, model)               # (prompts, answers)
 
 Nothing of a method is written here a second time: a small Llama of random weights is the policy and the reference, the
 world's table is the reward.
@@ -17,7 +18,7 @@ import torch
 import transformers
 from rlaif.train.rl.decode import DecodeSampler
 from rlaif.train.rl.learner import Learner
-from rlaif.train.rl.policy import PolicyModel, Reference, separate_value
+from rlaif.train.rl.policy import PolicyModel, Reference, Value, separate_value, value_head
 from rlaif.train.rl.prompts import plain_prompt
 from rlaif.train.rl.rewards import Answer, from_function
 from rlaif.train.rl.settings import GrpoSettings, PpoSettings, RlSettings
@@ -52,13 +53,13 @@ def make_model(world: World, seed: int, *, scale: float = 0.2) -> Any:
 
 
 @torch.no_grad()
-def answer_logprobs(world: World, model: Any) -> Array:
+def answer_logprobs(world: World, model: Any, *, temperature: float = 1.0) -> Array:
     """(prompts, answers) in nats, float64: the model asked for every answer there is."""
     found = []
     for prompt in world.prompts:
         family = tuple(_sequence(prompt, answer) for answer in world.answers)
         batch = pack([family])
-        found.append(sum_by_sequence(LogprobModel(model)(batch).logprobs, batch).numpy())
+        found.append(sum_by_sequence(LogprobModel(model, temperature=temperature)(batch).logprobs, batch).numpy())
     return np.array(found)
 
 
@@ -67,11 +68,23 @@ def _sequence(prompt: Sequence[int], answer: Sequence[int]) -> TokenSequence:
     return TokenSequence(ids, np.arange(len(ids)) >= len(prompt))
 
 
-def train_on(world: World, model: Any, settings: RlSettings, folder: Path) -> Array:
-    """Train `model` in place; what it became."""
-    value = separate_value(model) if isinstance(settings, PpoSettings) else None
+def train_on(
+    world: World,
+    model: Any,
+    settings: RlSettings,
+    folder: Path,
+    *,
+    noisy_value: bool = False,
+    learnt_at: float | None = None,
+) -> None:
+    """Train `model` in place. What no setting offers, for `ppo_ablation`: a value head that does not start at 0, and
+    another temperature in learning than in sampling."""
+    value = _value_of(model, settings)
+    if noisy_value and value is not None:
+        torch.nn.init.normal_(value.linear.weight, generator=torch.Generator().manual_seed(settings.loop.seed))
+    temperature = settings.rollout.temperature if learnt_at is None else learnt_at
     learner = Learner(
-        PolicyModel(model, value=value, temperature=settings.rollout.temperature),
+        PolicyModel(model, value=value, temperature=temperature),
         Reference(copy.deepcopy(model)),
         [plain_prompt(" ".join(map(str, prompt)), prompt) for prompt in world.prompts],
         DecodeSampler(model, max_rows=256),
@@ -82,7 +95,12 @@ def train_on(world: World, model: Any, settings: RlSettings, folder: Path) -> Ar
         folder=folder,
     )
     learner.run()
-    return answer_logprobs(world, model)
+
+
+def _value_of(model: Any, settings: RlSettings) -> Value | None:
+    if not isinstance(settings, PpoSettings):
+        return None
+    return value_head(model) if settings.value == "shared" else separate_value(model)
 
 
 def score_of(world: World, answer: Answer) -> float:

@@ -1,34 +1,36 @@
-"""`rlaif train sft | reward | dpo`: a model from preference data, whoever labelled them."""
+"""`rlaif train sft | reward | dpo`: a model from preference data, whoever labelled them. `ppo`, `grpo` and
+`online-dpo` are in `train_rl`."""
 
 import json
 import os
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rlaif.cli import train_rl
 from rlaif.cli.project import SetOption
+from rlaif.cli.train_options import (
+    AnewOption,
+    ConfigOption,
+    HubOption,
+    ModelOption,
+    OutputOption,
+    as_sets,
+    check_installed,
+    no_file,
+)
 
 if TYPE_CHECKING:  # loaded inside the command, so that `rlaif --help` stays fast
-    from rlaif.documents import Document
     from rlaif.train.data_card import DataCard
     from rlaif.train.loading import Method
 
-app = typer.Typer(no_args_is_help=True, help="Train on preference data: SFT, reward model, DPO and its relatives.")
+app = typer.Typer(
+    no_args_is_help=True, help="Train: SFT, reward model, DPO and its relatives on preference data; PPO and GRPO."
+)
 
-ConfigOption = Annotated[Path | None, typer.Option("--config", "-c", help="The settings file; flags override it.")]
-ModelOption = Annotated[str | None, typer.Option("--model", "-m", help="A folder, a hub name or tiny-policy.")]
 DataOption = Annotated[
     list[str] | None, typer.Option("--data", "-d", help="A .jsonl or .parquet file, a dataset's folder or name.")
-]
-OutputOption = Annotated[str | None, typer.Option("--output", "-o", help="Folder for the trained model.")]
-HubOption = Annotated[
-    str | None,
-    typer.Option("--push-to-hub", metavar="ORG/NAME", help="Send the result to this Hugging Face repository."),
-]
-AnewOption = Annotated[
-    bool, typer.Option("--anew", help="Give up a training of other data or settings that the output folder holds.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the data card and the figures as JSON.")]
 _EPILOG = (
@@ -49,7 +51,7 @@ def sft(
     as_json: JsonOption = False,
 ) -> None:
     """Supervised fine-tuning: imitate completions, or the chosen answers of preference data."""
-    _train("sft", config, _as_sets(model, data, output, push_to_hub), sets, begin_anew, as_json)
+    _train("sft", config, as_sets(model, data, output, push_to_hub), sets, begin_anew, as_json)
 
 
 @app.command(epilog=_EPILOG.format("reward"))
@@ -64,7 +66,7 @@ def reward(
     as_json: JsonOption = False,
 ) -> None:
     """A Bradley-Terry reward model; transformers loads it for sequence classification with one label."""
-    _train("reward", config, _as_sets(model, data, output, push_to_hub), sets, begin_anew, as_json)
+    _train("reward", config, as_sets(model, data, output, push_to_hub), sets, begin_anew, as_json)
 
 
 @app.command(epilog=_EPILOG.format("dpo"))
@@ -80,7 +82,12 @@ def dpo(
 ) -> None:
     """DPO, or another loss of its family (--set loss=ipo; loss=kto for single answers); the reference is the model as
     it is at the start."""
-    _train("dpo", config, _as_sets(model, data, output, push_to_hub), sets, begin_anew, as_json)
+    _train("dpo", config, as_sets(model, data, output, push_to_hub), sets, begin_anew, as_json)
+
+
+app.command(epilog=train_rl.EPILOG.format("ppo"))(train_rl.ppo)
+app.command(epilog=train_rl.EPILOG.format("grpo"))(train_rl.grpo)
+app.command("online-dpo", epilog=train_rl.EPILOG.format("online-dpo"))(train_rl.online_dpo)
 
 
 @app.command()
@@ -98,7 +105,7 @@ def score(
     from rlaif.train.scoring import RewardScorer, as_line, share_ranked_right
     from rlaif.train.tokenise import Tokeniser
 
-    _check_installed()
+    check_installed()
     scorer = RewardScorer.load(model)
     entries = [DataEntry(path=one, name=one) for one in data]
     rows, card = read_rankings(entries, Tokeniser(scorer.tokenizer), Limits(max_length=max_length))
@@ -126,8 +133,8 @@ def _train(
     from rlaif.documents import apply_sets, read_yaml, validate
     from rlaif.errors import SettingsError
 
-    _check_installed()
-    document = read_yaml(config, SettingsError) if config else _no_file()
+    check_installed()
+    document = read_yaml(config, SettingsError) if config else no_file()
     document = apply_sets(document, [*flags, *(sets or [])])
     is_first = os.environ.get("RANK", "0") == "0"  # of several processes one speaks
     console = Console(stderr=True, quiet=not is_first)
@@ -154,31 +161,3 @@ def _train(
     typer.echo(f"Model: {result.folder}\nEvery step: {result.folder}/training/metrics.jsonl")
     if result.address:
         typer.echo(f"On the hub: {result.address}")
-
-
-def _no_file() -> "Document":
-    from rlaif.documents import Document
-
-    return Document("flags", {}, {})
-
-
-def _as_sets(model: str | None, data: list[str] | None, output: str | None, push_to_hub: str | None) -> list[str]:
-    """The flags as `--set` texts; JSON is YAML, so any path survives. A flag's path counts from here, a file's from
-    where the file lies."""
-    found = [f"model={json.dumps(model)}"] if model else []
-    if push_to_hub:
-        found.append(f"push_to_hub={json.dumps(push_to_hub)}")
-    if output:
-        found.append(f"output={json.dumps(str(Path(output).absolute()))}")
-    if data:
-        paths = [{"path": str(Path(one).absolute()) if Path(one).exists() else one, "name": one} for one in data]
-        found.append(f"data={json.dumps(paths)}")
-    return found
-
-
-def _check_installed() -> None:
-    """Raise EngineUnavailable, with the command that mends it, where the training libraries are missing."""
-    from rlaif.errors import EngineUnavailable
-
-    if missing := [name for name in ("torch", "accelerate", "peft", "safetensors") if not find_spec(name)]:
-        raise EngineUnavailable(f"training needs {', '.join(missing)}.", do="Install it: pip install 'rlaif[train]'")

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
@@ -9,7 +10,11 @@ from rich.table import Table
 
 from rlaif.train.data_card import DataCard
 
+if TYPE_CHECKING:  # its module loads torch
+    from rlaif.train.rl.prompts import PromptCounts
+
 _SHOWN = ("loss", "accuracy", "reward_gap", "grad_norm")
+_SHOWN_RL = ("reward", "kl", "entropy", "length", "ended_share", "clip_fraction")
 
 
 def card_table(card: DataCard) -> Table:
@@ -25,9 +30,9 @@ def card_table(card: DataCard) -> Table:
     return table
 
 
-def figures_table(figures: Mapping[str, float]) -> Table:
+def figures_table(figures: Mapping[str, float], *, title: str = "Last step and evaluation") -> Table:
     """The last step's figures and the evaluation's."""
-    table = Table(title="Last step and evaluation", title_justify="left", show_header=False)
+    table = Table(title=title, title_justify="left", show_header=False)
     for name, value in figures.items():
         table.add_row(name, f"{value:.6g}")
     return table
@@ -35,6 +40,9 @@ def figures_table(figures: Mapping[str, float]) -> Table:
 
 class TrainingProgress:
     """A bar of steps with the newest figures. Quiet until the first step."""
+
+    unit = "steps"
+    shown: tuple[str, ...] = _SHOWN
 
     def __init__(self, console: Console) -> None:
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
@@ -55,7 +63,20 @@ class TrainingProgress:
 
     def watch(self, done: int, total: int, figures: Mapping[str, float]) -> None:
         if self.bar is None:
-            self.bar = self.progress.add_task("steps", total=total, figures="")
-        shown = "  ".join(f"{name} {figures[name]:.4g}" for name in _SHOWN if name in figures)
+            self.bar = self.progress.add_task(self.unit, total=total, figures="")
+        shown = "  ".join(f"{name} {figures[name]:.4g}" for name in self.shown if name in figures)
         if shown:
             self.progress.update(self.bar, completed=done, figures=shown)
+
+
+class RlProgress(TrainingProgress):
+    """The same for iterations of sampling and learning."""
+
+    unit = "iterations"
+    shown = _SHOWN_RL
+
+
+def prompts_line(counts: "PromptCounts") -> str:
+    """What became of the rows of prompts."""
+    refused = ", ".join(f"{count} {reason}" for reason, count in counts.refused.items()) or "none"
+    return f"{counts.rows} rows read, {counts.kept} prompts, left out: {refused}"

@@ -1,8 +1,7 @@
 """The judge for trainings by sampled answers: as their reward, as what labels online DPO's pairs, as what watches them.
 
     with Judges(base) as judges:
-        judges.reward("rlaif.yaml", "judge")        # a Reward of rlaif.train.rl: for PPO, GRPO, online DPO
-        judges.score("other.yaml")                  # a score of held-out answers, for the watch
+        run_rl("online-dpo", settings, base=base, above=judges.above(settings))
 
 Here tokens become texts and texts' rewards become arrays; the judge knows nothing of tokens, the training nothing of
 judges. Verdicts that are missing are counted and never a number the judge did not give: such an answer gets the mean of
@@ -24,6 +23,8 @@ from rlaif.feedback.progress import Progress
 from rlaif.settings import Settings
 from rlaif.train.rl.held_out import Score
 from rlaif.train.rl.rewards import Answer, Array, Reward, Rewards
+from rlaif.train.rl.run import FromAbove
+from rlaif.train.rl.settings import JudgeRewardSettings, RlSettings
 
 
 def judged_reward(judge: JudgeReward, *, name: str = "judge") -> Reward:
@@ -109,17 +110,33 @@ def judged_score(judge: JudgeReward) -> Score:
 
 class Judges(ExitStack):
     """The judges that a training's settings name, each by a settings file as `rlaif generate` reads it, opened once and
-    closed with this. `digests` say which they were: what a resumed training must have unchanged."""
+    closed with this."""
 
     def __init__(self, base: Path, progress: Progress | None = None) -> None:
         super().__init__()
         self.base, self.progress = base, progress
-        self.digests: dict[str, str] = {}
         self._opened: dict[Path, JudgeReward] = {}
 
-    def reward(self, config: str, name: str) -> Reward:
-        """A part of the reward."""
-        return judged_reward(self.open(config), name=name)
+    def above(self, settings: RlSettings) -> FromAbove:
+        """Everything that a training with these settings takes from judges."""
+        parts = [part for part in settings.reward if isinstance(part, JudgeRewardSettings)]
+        rewards = {part.name: (self.reward(part, settings.rollout.group_size), part.weight) for part in parts}
+        identity = {f"reward {part.name}": self.open(part.config).digest for part in parts}
+        if (held_out := settings.watch.held_out) and held_out.judge is not None:
+            self.score(held_out.judge)  # what is wrong with it is told before anything is loaded
+            identity["held_out"] = self.open(held_out.judge).digest
+        return FromAbove(rewards, identity, self.score)
+
+    def reward(self, part: JudgeRewardSettings, group_size: int) -> Reward:
+        """A part of the reward. InputError where a judge that compares would have nothing to compare."""
+        judge = self.open(part.config)
+        if judge.settings.judge.mode != "score" and group_size < 2:
+            raise InputError(
+                f"judge.mode is {judge.settings.judge.mode}, which compares answers, and there is one to each prompt.",
+                where=part.config,
+                do="Set rollout.group_size to 2 or more, or judge.mode to score in that file.",
+            )
+        return judged_reward(judge, name=part.name)
 
     def score(self, config: str) -> Score:
         """Who scores held-out answers. InputError for one that scores single answers: here two are compared."""
@@ -138,5 +155,4 @@ class Judges(ExitStack):
             settings = validate(read_yaml(place, SettingsError), Settings, SettingsError)
             opened = open_judge_reward(settings, base=place.parent, progress=self.progress)
             self._opened[place] = self.enter_context(opened)
-            self.digests[config] = self._opened[place].digest
         return self._opened[place]

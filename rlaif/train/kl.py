@@ -57,8 +57,7 @@ def sampled_kl(
     adapters."""
     policy.eval()
     model = inner_model(policy.model)
-    own = model.generation_config.eos_token_id
-    stop_ids = sorted({tokenizer.eos_token_id, *(own if isinstance(own, list) else [own])} - {None})
+    stop_ids = stop_ids_of(model, tokenizer)
     prompts = choose_prompts(sequences, settings.kl_prompts)
     with torch.autocast(device.type, torch.bfloat16, enabled=settings.loop.precision == "bf16"):
         answers = sample_answers(
@@ -68,6 +67,12 @@ def sampled_kl(
         with policy.model.disable_adapter() if reference is None else nullcontext():
             before = answer_logprobs(reference or policy, answers, device)
     return kl_of(moved, before, [one.num_scored for one in answers])
+
+
+def stop_ids_of(model: Any, tokenizer: Any) -> list[int]:
+    """The tokens that end an answer, by the tokenizer and by the model's generation settings."""
+    own = inner_model(model).generation_config.eos_token_id
+    return sorted({tokenizer.eos_token_id, *(own if isinstance(own, list) else [own])} - {None})
 
 
 @torch.no_grad()

@@ -7,8 +7,7 @@ before the first step, and nothing is written to the output's top before the tra
 continues a killed run; on a finished one it has nothing to do.
 """
 
-import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,6 @@ from accelerate import Accelerator
 from numpy.typing import NDArray
 from torch import nn
 
-from rlaif.documents import write_yaml
 from rlaif.engines.model_files import find_model
 from rlaif.identity import digest
 from rlaif.settings import EngineSettings
@@ -36,6 +34,7 @@ from rlaif.train.examples import (
     read_rankings,
     rows_digest,
 )
+from rlaif.train.folders import give_up_others, quiet_transformers, write_settings
 from rlaif.train.forward import LogprobModel, RewardModel
 from rlaif.train.grouping import group_by_prompt
 from rlaif.train.heads import Heads, check_principles
@@ -54,7 +53,7 @@ from rlaif.train.loading import (
 from rlaif.train.loop import Report, Watcher, train
 from rlaif.train.reference import reference_sums, weights_digest
 from rlaif.train.reward import RewardTask, note_statistics
-from rlaif.train.saving import is_saved, model_card, save_model, unmark_saved
+from rlaif.train.saving import is_saved, model_card, save_model
 from rlaif.train.settings import (
     WITHOUT_REFERENCE,
     DataSettings,
@@ -104,7 +103,7 @@ def run_training(
 ) -> Result:
     """Carry a training out; paths of the settings count from `base`. `begin_anew` gives up a training of other data,
     settings or weights that the output folder may hold, where it would otherwise be an error."""
-    _quiet_transformers()
+    quiet_transformers()
     check_trackers(settings.loop.trackers)
     run = _Run(method, settings, base, say)
     rows, card = run.read(settings.data)
@@ -130,9 +129,9 @@ def run_training(
         "model": weights_digest(run.module),
     }
     if begin_anew:
-        _give_up_others(run.output, identity, run.accelerator)
+        give_up_others(run.output, identity, run.accelerator)
     task, evaluation = run.task(rows), run.task(held_out) if held_out else None
-    _write_settings(run.output / "training", settings)
+    write_settings(run.output / "training", settings)
     report = train(
         task,
         run.module,
@@ -314,26 +313,3 @@ class _Run:
             heads=heads,
             is_merged=s.lora is None or s.lora.merge,
         )
-
-
-def _quiet_transformers() -> None:
-    """No bars and reports of loading: the head of a new reward model is meant to be missing."""
-    from transformers.utils import logging
-
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # transformers has no annotation here
-    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
-
-
-def _give_up_others(output: Path, identity: Mapping[str, str], accelerator: Accelerator) -> None:
-    """Remove the checkpoints of another training, and the mark that says its model is whole."""
-    state = checkpoint.newest(output / "training")
-    if accelerator.is_main_process and state is not None and state.identity != identity:
-        unmark_saved(output)
-        shutil.rmtree(output / "training")
-    accelerator.wait_for_everyone()
-
-
-def _write_settings(folder: Path, settings: TrainSettings) -> None:
-    """The settings exactly as used."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "settings.yaml").write_text(write_yaml(settings.model_dump(mode="json")), encoding="utf-8")

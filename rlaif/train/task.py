@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from rlaif.train.examples import TrainingRow
 from rlaif.train.head import TokenScores
 from rlaif.train.packing import Batch, Family, pack, packed_size, pad
-from rlaif.train.settings import LoopSettings
+from rlaif.train.settings import StepSettings
 
 Sums = Mapping[str, tuple[Tensor | float, Tensor | float]]  # name -> (sum, number of things summed)
 
@@ -55,7 +55,7 @@ class Layout:
     multiple_of: int = 1
 
     @classmethod
-    def of(cls, settings: LoopSettings, device: torch.device) -> "Layout":
+    def of(cls, settings: StepSettings, device: torch.device) -> "Layout":
         """Steady shapes for bfloat16 on a CPU, where a matrix kernel is built for each new one."""
         is_steady = settings.precision == "bf16" and device.type == "cpu"
         return cls(settings.packing, 128 if is_steady else 1)

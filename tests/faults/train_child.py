@@ -30,6 +30,7 @@ from rlaif.train import checkpoint, loop
 from rlaif.train.dpo import DpoTask
 from rlaif.train.examples import TrainingRow
 from rlaif.train.forward import LogprobModel, RewardModel
+from rlaif.train.journal import Journal
 from rlaif.train.reference import reference_sums
 from rlaif.train.reward import RewardTask
 from rlaif.train.settings import DpoSettings, LoopSettings, OptimiserSettings
@@ -109,6 +110,16 @@ def arm(folder, moment, number):
             die(folder, "between passes" if is_between else "first pass" if task is self.task else "evaluation")
         return compute(self, task, rows)
 
+    if moment == "compute":
+        loop._Loop.compute = in_a_pass
+    else:
+        arm_files(folder, moment, number)
+
+
+def arm_files(folder, moment, number):
+    """Make it die while the N-th file is written, or before the N-th is in its place, or in the N-th line."""
+    count = iter(range(1, 10_000))
+
     def before_it_is_in_place(path, target):
         if next(count) == number:
             die(folder, "before rename")
@@ -126,36 +137,43 @@ def arm(folder, moment, number):
 
     def half_a_line(self, done, figures):
         if next(count) == number:
-            with self.journal.log.open("a") as stream:
+            with self.log.open("a") as stream:
                 stream.write(json.dumps({"step": done, **figures})[:20])
             die(folder, "half a line")
         return WRITE(self, done, figures)
 
-    if moment == "compute":
-        loop._Loop.compute = in_a_pass
-    elif moment == "half":
+    if moment == "half":
         torch.save = half_written
     elif moment == "rename":
         Path.replace = before_it_is_in_place
     elif moment == "line":
-        loop._Loop.write = half_a_line
+        Journal.write = half_a_line
 
 
 def train(method, folder, deaths):
     """One run from start or checkpoint, in a child; True when it came to its end."""
+
+    def run():
+        keep_order()
+        if deaths:
+            arm(folder, *deaths)
+        task, module = build(method, folder)
+        held_out = type(task).__new__(type(task))
+        held_out.__dict__.update(task.__dict__)
+        loop.train(task, module, SETTINGS, folder=folder, evaluation=held_out)
+        SAVE({"weights": checkpoint.trained_weights(module)}, folder / "final.pt")
+
+    return in_a_child(folder, run)
+
+
+def in_a_child(folder, run):
+    """Fork, run, and say whether the child came to its end; it may die, but not fail."""
     pid = os.fork()
     if pid == 0:
         status = 1
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            keep_order()
-            if deaths:
-                arm(folder, *deaths)
-            task, module = build(method, folder)
-            held_out = type(task).__new__(type(task))
-            held_out.__dict__.update(task.__dict__)
-            loop.train(task, module, SETTINGS, folder=folder, evaluation=held_out)
-            SAVE({"weights": checkpoint.trained_weights(module)}, folder / "final.pt")
+            run()
             status = 0
         except Exception:
             traceback.print_exc()
@@ -166,15 +184,15 @@ def train(method, folder, deaths):
     return ended == 0
 
 
-def kill_and_resume(method, folder, count):
+def kill_and_resume(method, folder, count, *, train=train, moments=MOMENTS):
     """Train undisturbed in `whole`, then killed and resumed in `0`, `1`, …; how often they died, by moment."""
     chance = random.Random(method)
     train(method, folder / "whole", None)
     for number in range(count):
         cut = folder / str(number)
         for _ in range(chance.choice([1, 1, 2])):  # some are killed again while they go on
-            moment = chance.choice(sorted(MOMENTS))
-            place = (moment, chance.randint(1, MOMENTS[moment]))
+            moment = chance.choice(sorted(moments))
+            place = (moment, chance.randint(1, moments[moment]))
             if train(method, cut, place):
                 break
         train(method, cut, None)
@@ -183,7 +201,7 @@ def kill_and_resume(method, folder, count):
 
 
 SAVE, REPLACE = torch.save, Path.replace
-STEP, COMPUTE, WRITE = loop._Loop.step, loop._Loop.compute, loop._Loop.write
+STEP, COMPUTE, WRITE = loop._Loop.step, loop._Loop.compute, Journal.write
 PAIRS = random_pairs(11, 0)
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from rlaif.settings import JudgeSettings
 from rlaif.store import Store
 from rlaif.train.rl.rewards import Answer
 from rlaif.train.rl.rollouts import Rollout
+from rlaif.train.rl.settings import JudgeRewardSettings
 from tests.roads import constitution, principle, prompts, settings
 from tests.unit.test_judge_reward import TEXTS, Judge
 
@@ -90,15 +91,27 @@ def write(folder, name, mode="verdict"):
     (folder / name).write_text(RLAIF_YAML.replace("MODE", mode))
 
 
+def part(config):
+    return JudgeRewardSettings(kind="judge", config=config, name="mine")
+
+
+def test_a_judge_that_compares_needs_two_answers(tmp_path):
+    write(tmp_path, "rlaif.yaml")
+    write(tmp_path, "scores.yaml", mode="score")
+    with Judges(tmp_path) as judges:
+        with pytest.raises(InputError, match="compares answers"):
+            judges.reward(part("rlaif.yaml"), 1)
+        judges.reward(part("scores.yaml"), 1)
+
+
 def test_judges_are_named_by_their_settings_files_and_opened_once(tmp_path):
     write(tmp_path / "sub", "rlaif.yaml")
     with Judges(tmp_path) as judges:
-        reward, score = judges.reward("sub/rlaif.yaml", "mine"), judges.score("sub/rlaif.yaml")
+        reward, score = judges.reward(part("sub/rlaif.yaml"), 4), judges.score("sub/rlaif.yaml")
         found = reward([answer(PROMPTS[0], text) for text in TEXTS])
         assert found.values.sum() == pytest.approx(2.0)
         assert "mine" in found.parts
         assert 0.0 < score([answer(PROMPTS[0], "one")], ["other"]) < 1.0
-        assert len(judges.digests) == 1
     assert (tmp_path / "sub" / "outputs" / "store").is_dir()  # paths count from the judge's own file
 
 
@@ -109,9 +122,9 @@ def test_wrong_settings_are_told_before_anything_is_loaded(tmp_path):
         with pytest.raises(InputError, match=r"judge.mode is score"):
             judges.score("scores.yaml")
         with pytest.raises(SettingsError):
-            judges.reward("wrong.yaml", "judge")
+            judges.reward(part("wrong.yaml"), 4)
         with pytest.raises(SettingsError):
-            judges.reward("missing.yaml", "judge")
+            judges.reward(part("missing.yaml"), 4)
 
 
 def test_scores_need_no_second_answer(store):

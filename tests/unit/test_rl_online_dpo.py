@@ -67,7 +67,9 @@ def test_the_loss_and_its_gradient_are_offline_dpos_on_the_same_pairs(loss, leng
         model = double_llama()
         loss_sum = task.compute(wrap(model).train(), [4, 1, 3], torch.device("cpu")).loss
         loss_sum.backward()
-        found.append((float(loss_sum.detach()), torch.cat([w.grad.flatten() for w in model.parameters() if w.grad is not None])))
+        found.append(
+            (float(loss_sum.detach()), torch.cat([w.grad.flatten() for w in model.parameters() if w.grad is not None]))
+        )
     assert found[1][0] == pytest.approx(found[0][0], rel=1e-10)
     assert torch.allclose(found[1][1], found[0][1], rtol=1e-8, atol=1e-12)
     assert mine.weights == offline.weights

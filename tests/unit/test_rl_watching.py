@@ -132,7 +132,10 @@ def test_a_hacked_reward_is_caught_and_the_weights_are_those_from_before(tmp_pat
 
 @pytest.mark.slow
 def test_an_honest_reward_is_left_alone(tmp_path):
-    assert Run(tmp_path, true, iterations=25, min_entropy_share=None, max_repetition_rise=None).learner.run().stopped is None
+    assert (
+        Run(tmp_path, true, iterations=25, min_entropy_share=None, max_repetition_rise=None).learner.run().stopped
+        is None
+    )
 
 
 class Killed(Exception):

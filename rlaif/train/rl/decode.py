@@ -122,7 +122,7 @@ class _Loop:
         lengths = [len(prompt) + limit for prompt, limit in zip(prompts, limits, strict=True)]
         self._num_rows = min(max_rows, len(prompts))
         self._head, self._dtype = _head(model, precision)
-        self._reader = _reader(model, self._dtype, self._num_rows, max(lengths))
+        self._reader = _reader(model, self._dtype, self._num_rows, int(max(lengths)))
         self._live = np.zeros(0, dtype=np.int64)  # requests by row
         self._tokens = np.zeros((len(prompts), how.max_new_tokens), dtype=np.int64)
         self._logprobs = np.zeros(self._tokens.shape, dtype=np.float32)
@@ -227,8 +227,6 @@ def _head(model: Any, precision: str) -> tuple[Head, torch.dtype]:
 
 def _reader(model: Any, dtype: torch.dtype, num_rows: int, length: int) -> Reader:
     weights = llama_weights(model, dtype)
-    return (
-        ModelReader(model, num_rows=num_rows)
-        if weights is None
-        else LlamaReader(weights, num_rows=num_rows, length=length)
-    )
+    if weights is None:
+        return ModelReader(model, num_rows=num_rows, dtype=dtype)
+    return LlamaReader(weights, num_rows=num_rows, length=length)

@@ -1,6 +1,6 @@
 """When a run by sampled answers ends itself: KL out of bounds, rewards that say nothing, answers that never end.
 
-    guards = Guards().after(figures, settings, iteration=…, where=…)    # raises TrainingStopped, or says what it counted
+    guards = Guards().after(figures, settings, iteration=…, where=…)    # raises TrainingStopped, or counts on
 
 Looked at after an iteration's answers were scored and before anything is learnt from them or kept: the checkpoint that
 is written next is then of weights whose answers were within limits. What watches for reward hacking is `watch`.
@@ -38,15 +38,15 @@ class Guards:
         )
         if stop.constant_rewards is not None and found.constant >= stop.constant_rewards:
             raise TrainingStopped(
-                f"iteration {iteration + 1}: for {found.constant} iterations in a row every answer got the same reward, "
-                f"{figures['reward']:g}; there is nothing to learn from it.",
+                f"iteration {iteration + 1}: for {found.constant} iterations in a row every answer got the same "
+                f"reward, {figures['reward']:g}; there is nothing to learn from it.",
                 where=where,
                 do="Look at the reward: does it read these answers? Or raise stop.constant_rewards.",
             )
         if found.unended >= stop.patience:
             raise TrainingStopped(
-                f"iteration {iteration + 1}: for {found.unended} iterations in a row {1 - figures['ended_share']:.1%} of "
-                f"the answers never ended.",
+                f"iteration {iteration + 1}: for {found.unended} iterations in a row nearly no answer ended; of the "
+                f"last ones {1 - figures['ended_share']:.1%} did not.",
                 where=where,
                 do="Raise rollout.max_new_tokens, price it (a reward part of kind end), or set stop.unended: null.",
             )

@@ -72,7 +72,7 @@ class Kept:
         for kept, new in ((self._keys, k), (self._values, v)):
             kept[layer].view(-1, width).index_copy_(0, self._where, new.transpose(0, 1).reshape(-1, width).to(kept))
         queries = q.transpose(0, 1).reshape(-1, len(q) // groups, width).to(self._keys)  # (R · G, H / G, D)
-        seen = torch.empty_like(queries)
+        seen = queries.new_empty(queries.shape)
         for one in self._stretches:
             at = slice(one.start * groups, one.stop * groups)
             keys, values = self._keys[layer, at, : one.length], self._values[layer, at, : one.length]

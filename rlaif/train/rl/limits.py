@@ -24,4 +24,5 @@ def answer_limits(prompts: Sequence[Ids], max_new_tokens: int, config: Any) -> N
             f"prompt {longest} has {lengths[longest]} tokens; the model reads at most {context}, its answer included.",
             do="Shorten the prompt or leave it out.",
         )
-    return np.minimum(max_new_tokens, context - lengths)
+    limits: NDArray[np.int64] = np.minimum(max_new_tokens, context - lengths)
+    return limits

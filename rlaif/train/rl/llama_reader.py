@@ -102,7 +102,7 @@ class LlamaReader:
             like=weights.embedding,
             scale=weights.shape.scale,
         )
-        places = torch.arange(length, device=weights.embedding.device)[None]
+        places = torch.arange(max(length, _TOKENS_OF_BF16), device=weights.embedding.device)[None]
         cos, sin = weights.rotary(weights.embedding, places)
         self._cos, self._sin = cos[0], sin[0]
 

@@ -39,6 +39,7 @@ class PromptCounts:
     rows: int
     kept: int
     refused: dict[str, int]
+    tokens: int
     digest: str
 
 
@@ -58,7 +59,8 @@ def read_policy_prompts(
             f"no prompt is left: the shortest has {shortest} tokens, and {longest} leave room for an answer.",
             do="Raise max_length, or lower rollout.max_new_tokens.",
         )
-    return kept, PromptCounts(found.num_rows, len(kept), dict(refused), prompts_digest(kept))
+    tokens = sum(len(one.ids) for one in kept)
+    return kept, PromptCounts(found.num_rows, len(kept), dict(refused), tokens, prompts_digest(kept))
 
 
 def prompt_ids(prompt: Prompt, tokenizer: Any) -> Ids:

@@ -40,6 +40,10 @@ class ModelReward:
                 do="Leave pessimism out, or train one with `members: 4`.",
             )
 
+    @property
+    def reads_the_policys_tokens(self) -> bool:
+        return isinstance(self.reader, _SameTokens)
+
     def __call__(self, answers: Sequence[Answer]) -> Rewards:
         families, places = self._families(answers)
         scores = self.scorer.score(families, budget=self.budget)

@@ -3,8 +3,8 @@
     reward = WeightedSum({"model": (reward_model, 1.0), "correct": (check, 0.5)})
     rewards = reward(answers)                   # Rewards: values (N,), parts by name
 
-A `Reward` is anything that takes answers and returns `Rewards`; `from_function` makes one of a plain callable (the judge
-is handed in that way, since `train/` does not know it). Penalties for length and for answers that never end are
+A `Reward` is anything that takes answers and returns `Rewards`; `from_function` makes one of a plain callable (a judge
+is handed in that way: `train/` knows none). Penalties for length and for answers that never end are
 rewards, too. Nothing is clipped or whitened here (`shaping`), and no KL is known. Rewards that load a model are in
 `reward_models`.
 """
@@ -106,12 +106,13 @@ class CheckReward:
 
     check: Check
     unscored: float | None = None
+    name: str = "check"
 
     def __call__(self, answers: Sequence[Answer]) -> Rewards:
         found = [self._score(one) for one in answers]
         values = np.array([value for value, _ in found])
         unscored = np.array([float(is_unscored) for _, is_unscored in found])
-        parts = {"check": values} | ({"check_unscored": unscored} if unscored.any() else {})
+        parts = {self.name: values} | ({f"{self.name}_unscored": unscored} if unscored.any() else {})
         return Rewards(values, parts)
 
     def _score(self, answer: Answer) -> tuple[float, bool]:
@@ -125,7 +126,7 @@ class CheckReward:
                     raise TrainingStopped(
                         f"the {self.check.kind} check gives no reward for an answer to prompt "
                         f"{answer.prompt.name or answer.prompt.id[:12]!r}: {reason}.",
-                        do="Give the prompts what the check needs, or say what such an answer counts as: `unscored: 0`.",
+                        do="Give the prompts what the check needs, or say what such an answer counts: `unscored: 0`.",
                     )
                 return self.unscored, True
 

@@ -60,7 +60,7 @@ class ClipSettings(Strict):
 
 
 class StopSettings(Strict):
-    """When a run ends by itself; null never does. The last checkpoint is of weights whose answers were within limits."""
+    """When a run ends by itself; null never does. The last checkpoint is of weights within limits."""
 
     kl: float | None = Field(None, gt=0.0, description="Mean KL in nats per answer above which the run stops.")
     constant_rewards: PositiveInt | None = Field(10, description="Iterations in a row whose rewards are all the same.")
@@ -141,7 +141,7 @@ class RlSettings(ModelSettings):
     """Training on answers that the policy samples itself."""
 
     prompts: tuple[PromptSource, ...] = Field(min_length=1, description="What the policy is asked.")
-    reward: tuple[RewardPart, ...] = Field(min_length=1, description="The parts of the reward; their weighted sum.")
+    reward: tuple[RewardPart, ...] = Field((), description="The parts of the reward; their weighted sum.")
     shape: RewardShape = Field(default_factory=lambda: RewardShape())
     reference: str | None = Field(None, description="Model the KL is measured to; default: the policy at the start.")
     iterations: PositiveInt = Field(100, description="Rounds of sampling and learning. Usual: 50 to 1000.")
@@ -191,7 +191,7 @@ class GroupRolloutSettings(RolloutSettings):
     """Groups of answers to one prompt."""
 
     prompts: PositiveInt = Field(16, description="Prompts per iteration, over all processes. Usual: 16 to 256.")
-    group_size: PositiveInt = Field(8, ge=2, description="Answers per prompt. Usual: 4 to 16.")
+    group_size: int = Field(8, ge=2, description="Answers per prompt. Usual: 4 to 16.")
 
 
 class GroupKlSettings(KlSettings):

@@ -1,6 +1,6 @@
 """The watch as the learner's observer: every iteration becomes a reading, an alarm an end, and all of it is kept.
 
-    watching = Watching(settings.watch, held_out)       # an Observer of rlaif.train.rl.learner
+    watching = Watching(settings.watch, held_out)       # an Observer of rlaif.train.rl.observing
     watching.write(folder)                              # frontier.json and frontier.png of the run so far
 
 Readings are of the policy as it was when it answered, before anything was learnt from it: reading n belongs to the
@@ -14,7 +14,7 @@ from typing import Any
 from rlaif.train.rl.experience import Experience
 from rlaif.train.rl.frontier import points_of, write_frontier
 from rlaif.train.rl.held_out import HeldOut
-from rlaif.train.rl.learner import End
+from rlaif.train.rl.observing import End
 from rlaif.train.rl.watch import Alarm, Watch, WatchSettings, read
 
 
