@@ -33,7 +33,7 @@ from benchmarks.rl_world import (
     reverse_kl_optimum,
 )
 
-BETAS = (0.3, 1.0, 3.0)
+BETAS = (0.3, 0.5, 1.0)
 LIMIT = 1e-3  # nats
 GROUP = 128
 

@@ -100,7 +100,9 @@ def loss_side_optimum(
     At every state, from the last to the first, `choose` balances what answers are worth from there on, under the
     policy's own later choices, with the pull to the reference. `by_std`: scores are divided by their deviation under
     the policy, GRPO's in the limit of large groups. `by_length`: an answer's tokens count 1 / length, GRPO's mean over
-    answers; then the baseline matters too. Both depend on the policy, so that the point is found by repetition.
+    answers; then the baseline matters too. Both depend on the policy, so that the point is found by repetition. With
+    k2 and a small β there is none but a policy that always answers the same: the less freedom, the smaller the
+    deviation, the larger the advantages.
     """
     return np.array(
         [_one_prompt(world, *one, beta, choose, by_std, by_length) for one in zip(world.scores, reference, strict=True)]
@@ -117,11 +119,10 @@ def _one_prompt(
         centred = scores - shares @ scores
         advantages = centred / np.sqrt(shares @ centred**2) if by_std else centred
         newer = _solved_backwards(world, reference, advantages * weights, weights, beta, choose)
-        change = float(np.abs(newer - found).max())
-        found = np.logaddexp(found, newer) - np.log(2.0)  # half way: the deviation answers back
-        if change < 1e-12:
+        if float(np.abs(newer - found).max()) < 1e-12 or not (by_std or by_length):
             return newer
-    raise ArithmeticError("the repetition did not settle")
+        found = np.logaddexp(found, newer) - np.log(2.0)  # half way: the deviation answers back
+    raise ArithmeticError("no such point was found: the deviation goes to 0 with the policy's freedom")
 
 
 def _solved_backwards(

@@ -39,7 +39,7 @@ def policy(seed):
         eos_token_id=7,  # not among the stop ids: an answer goes on behind it
         pad_token_id=0,
     )
-    return prepare_model(randomise(transformers.LlamaForCausalLM(config), seed, scale=0.2).eval())
+    return prepare_model(randomise(transformers.LlamaForCausalLM(config), seed, scale=0.1).eval())
 
 
 def prompts(count=8):

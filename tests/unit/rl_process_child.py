@@ -12,8 +12,8 @@ from tests.rl_kit import grpo, make_learner, ppo
 from tests.train_models import double_llama
 
 CHOSEN = {
-    "ppo": ppo(iterations=5, kl={"coefficient": 0.1, "target": 0.5}),
-    "grpo": grpo(iterations=10, rollout={"prompts": 5, "group_size": 2, "max_new_tokens": 5}),
+    "ppo": ppo(iterations=5, kl={"coefficient": 0.1, "target": 0.5}, rollout={"prompts": 5, "max_new_tokens": 4}),
+    "grpo": grpo(iterations=10, rollout={"prompts": 3, "group_size": 2, "max_new_tokens": 4}),
 }
 
 

@@ -50,8 +50,8 @@ def train(method, prompts, output, *sets, model="tiny-policy", flags=()):
 
 @pytest.mark.slow
 def test_grpo_on_a_check_makes_answers_pass_it(prompts, tmp_path):
-    """Answers of at most thirteen words. Iterations' mean rewards are of different prompts each: the last four lie above
-    the first four by more than four standard errors of that difference."""
+    """Answers of at most thirteen words. Iterations' mean rewards are of different prompts each: the last four lie
+    above the first four by more than four standard errors of that difference."""
     rollout = "rollout={prompts: 8, group_size: 4, max_new_tokens: 24}"
     sets = ("iterations=12", rollout, "max_length=512", "mean=tokens", "kl.coefficient=0.01")
     optimiser = "loop.optimiser={learning_rate: 1e-3, warmup_share: 0}"

@@ -50,7 +50,7 @@ def by_tokens(policy, reference, direction):
 
 
 def test_the_answers_are_all_there_are():
-    assert float(Tabular(0).answers.exp().sum()) == pytest.approx(1.0, abs=1e-12)
+    assert Tabular(0).answers.exp().sum().item() == pytest.approx(1.0, abs=1e-12)
 
 
 # --- values
@@ -58,9 +58,9 @@ def test_the_answers_are_all_there_are():
 
 def test_k1_and_k3_are_unbiased_and_k2_is_not(pair):
     policy, reference, _ = pair
-    wanted = float(exact_kl(policy, sums_of(reference, LENGTHS)))
+    wanted = exact_kl(policy, sums_of(reference, LENGTHS)).item()
     found = {
-        name: float(expectation(policy, sums_of(kl.estimate(name, policy.tokens, reference), LENGTHS)))
+        name: expectation(policy, sums_of(kl.estimate(name, policy.tokens, reference), LENGTHS)).item()
         for name in kl._FORMULAS
     }
     assert found["k1"] == pytest.approx(wanted, rel=1e-10)
@@ -72,12 +72,12 @@ def test_near_the_reference_k2_is_the_kl_too_and_k2_and_k3_vary_far_less_than_k1
     policy = Tabular(0)
     nudge = np.random.default_rng(1).normal(0, 0.01, policy.logits.shape)
     near = (policy.logits + torch.from_numpy(nudge)).log_softmax(-1)[PLACES].detach()
-    wanted = float(exact_kl(policy, sums_of(near, LENGTHS)))
+    wanted = exact_kl(policy, sums_of(near, LENGTHS)).item()
     spread = {}
     for name in kl._FORMULAS:
         values = sums_of(kl.estimate(name, policy.tokens, near), LENGTHS)
-        assert float(expectation(policy, values)) == pytest.approx(wanted, rel=0.02)
-        spread[name] = float(expectation(policy, (values - wanted) ** 2))
+        assert expectation(policy, values).item() == pytest.approx(wanted, rel=0.02)
+        spread[name] = expectation(policy, (values - wanted) ** 2).item()
     assert max(spread["k2"], spread["k3"]) < 0.02 * spread["k1"]
 
 
@@ -146,7 +146,7 @@ def test_with_the_ratio_to_what_was_sampled_value_and_gradient_are_those_of_the_
     terms = kl.in_loss(name, policy.answers, reference, sampled.answers.detach())
     mean = (sampled.answers.detach().exp() * terms).sum()
     wanted = exact_kl(policy, reference)
-    assert float(mean) == pytest.approx(float(wanted), rel=1e-10)
+    assert mean.item() == pytest.approx(wanted.item(), rel=1e-10)
     assert close(policy.gradient(mean), policy.gradient(wanted))
 
 

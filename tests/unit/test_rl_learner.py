@@ -191,16 +191,15 @@ def test_how_a_step_is_divided_and_laid_out_changes_nothing(settings, tmp_path):
         assert (found - wanted).abs().max() < 1e-9, name
 
 
+# a KL is a sum of log-ratios of about ten nats each: in float32 it is that much further off than a mean of losses
+NEAR = {"loss": 1e-6, "policy_loss": 1e-6, "value_loss": 1e-6, "ratio": 1e-6, "entropy": 1e-6, "kl": 3e-5}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("settings", [ppo(iterations=25, minibatches=1), grpo(iterations=25, minibatches=1, epochs=2)])
-def test_fifty_steps_on_recorded_answers_have_the_same_figures_however_they_are_computed(settings, tmp_path):
-    settings = settings.model_copy(
-        update={
-            "loop": settings.loop.model_copy(
-                update={"save_every": 100, "optimiser": OptimiserSettings(learning_rate=1e-3)}
-            )
-        }
-    )
+def test_fifty_steps_on_recorded_answers_have_the_same_losses_however_they_are_computed(settings, tmp_path):
+    loop = {"save_every": 100, "optimiser": OptimiserSettings(learning_rate=1e-3)}
+    settings = settings.model_copy(update={"loop": settings.loop.model_copy(update=loop)})
     known = {}
     wanted = log_of(run(settings, tmp_path / "wanted", known))
     assert len(wanted) == 26
@@ -208,9 +207,8 @@ def test_fifty_steps_on_recorded_answers_have_the_same_figures_however_they_are_
     for name, way in WAYS.items():
         found = log_of(run(settings, tmp_path / name, known, **way))
         for line, other in zip(wanted, found, strict=True):
-            for figure in ("loss", "policy_loss", "kl", "entropy", "final_kl"):
-                if figure in line:
-                    assert abs(line[figure] - other[figure]) < 1e-6, (name, line["step"], figure)
+            gaps = {figure: abs(line[figure] - other[figure]) for figure in NEAR if figure in line}
+            assert all(gap < NEAR[figure] for figure, gap in gaps.items()), (name, line["step"], gaps)
 
 
 def test_an_answer_is_drawn_from_its_own_seed():

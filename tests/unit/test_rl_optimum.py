@@ -1,5 +1,5 @@
-"""PPO, RLOO and GRPO, the real learner and sampler, end at the optimum of what they optimise: two prompts, forty answers
-each, the KL to the optimum summed and not estimated. `python -m benchmarks.rl_optimum` does it for twenty seeds."""
+"""PPO, RLOO and GRPO, the real learner and sampler, end at the optimum of what they optimise: two prompts, forty
+answers each, the KL to the optimum summed, not estimated. `python -m benchmarks.rl_optimum` takes twenty seeds."""
 
 import pytest
 

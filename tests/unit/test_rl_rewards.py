@@ -12,10 +12,12 @@ from rlaif.checks import NumberCheck
 from rlaif.errors import InputError, TrainingStopped
 from rlaif.records import Message, Prompt
 from rlaif.settings import PromptSource
+from rlaif.train.forward import prepare_model
 from rlaif.train.heads import Heads
 from rlaif.train.packing import TokenSequence
 from rlaif.train.rl.experience import joined_rewards
 from rlaif.train.rl.making import load_reward_model
+from rlaif.train.rl.policy import PolicyModel, value_of_reward_model
 from rlaif.train.rl.prompts import prompt_ids, read_policy_prompts
 from rlaif.train.rl.reward_models import ModelReward
 from rlaif.train.rl.rewards import (
@@ -193,6 +195,20 @@ def test_an_ensembles_members_are_seen_and_a_single_head_cannot_disagree(reward_
     found = ModelReward(several, tokenizer, pessimism=1.0)(answers)
     assert found.members.shape == (2, 3)
     assert found.values == pytest.approx(found.members.mean(axis=1) - found.members.std(axis=1))
+
+
+@pytest.mark.slow
+def test_a_value_that_begins_as_a_reward_model_foresees_what_the_beginning_would_earn(reward_folder, tokenizer):
+    """The value before a token is the reward model's own reward for the text up to there."""
+    scorer = RewardScorer.load(reward_folder)
+    policy = prepare_model(transformers.AutoModelForCausalLM.from_pretrained(resolve_model("tiny-policy")))
+    value = value_of_reward_model(scorer.module.model)
+    sequence = written(tokenizer, "A warm coat.").rollout.sequence()
+    values = PolicyModel(policy, value=value).prepare()(Layout().batch([(sequence,)])).values.detach().numpy()
+    starts = np.flatnonzero(sequence.scored)
+    beginnings = [(TokenSequence(sequence.ids[:at], np.zeros(at, dtype=bool)),) for at in starts]
+    wanted = [one.rewards[0] for one in scorer.score(beginnings)]
+    assert values == pytest.approx(np.array(wanted), abs=1e-5)
 
 
 def test_a_language_model_is_no_reward_model(tmp_path):

@@ -26,7 +26,7 @@ torch.set_num_threads(1)
 REFERENCE = Tabular(100, scale=0.7)
 WHOLE = REFERENCE.answers.detach().numpy()[None].repeat(len(WORLD.prompts), axis=0)  # the same for both prompts
 SCORES = torch.from_numpy(WORLD.scores[0])
-BETAS = pytest.mark.parametrize("beta", [0.3, 1.0, 3.0])
+BETAS = pytest.mark.parametrize("beta", [0.3, 0.5, 1.0])
 
 
 def largest(step):
@@ -89,9 +89,8 @@ def expected_step(policy, estimator, beta, *, by_std, mean):
 
 
 @BETAS
-@pytest.mark.parametrize("by_std", [False, True])
 @pytest.mark.parametrize("mean", ["sum", "answers"])
-@pytest.mark.parametrize("estimator", ["k2", "k3"])
+@pytest.mark.parametrize(("estimator", "by_std"), [("k2", False), ("k3", False), ("k3", True)])
 def test_at_the_optimum_of_a_kl_in_the_loss_the_expected_step_is_nothing(estimator, mean, by_std, beta):
     choose = {"k2": by_k2, "k3": by_k3}[estimator]
     found = loss_side_optimum(WORLD, WHOLE, beta, choose, by_std=by_std, by_length=mean == "answers")[0]
