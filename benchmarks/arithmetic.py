@@ -24,7 +24,7 @@ from benchmarks.sums import Accuracy, all_sums, measure, write_demonstrations, w
 from rlaif.documents import write_yaml
 
 ROOT = Path(__file__).resolve().parents[1]
-SFT_SUMS = 2000
+SFT_SUMS = 2200
 
 
 @dataclass
@@ -47,7 +47,7 @@ def sft_settings(folder: Path, seed: int) -> dict[str, Any]:
         "output": str(folder / "sft"),
         "max_length": 32,
         "loop": {
-            "epochs": 6,
+            "epochs": 5,
             "batch_size": 64,
             "seed": seed,
             "save_every": 1000,
@@ -65,7 +65,8 @@ def grpo_settings(folder: Path, seed: int, iterations: int) -> dict[str, Any]:
         "max_length": 32,
         "reward": [{"kind": "check", "check": check}],
         "iterations": iterations,
-        "rollout": {"prompts": 64, "group_size": 16, "max_new_tokens": 4},
+        "advantage": "dr_grpo",
+        "rollout": {"prompts": 256, "group_size": 4, "max_new_tokens": 4},
         "kl": {"coefficient": 0.0},
         "watch": {
             "held_out_every": 20,
@@ -76,7 +77,7 @@ def grpo_settings(folder: Path, seed: int, iterations: int) -> dict[str, Any]:
         "loop": {
             "seed": seed,
             "save_every": 50,
-            "optimiser": {"learning_rate": 1e-3, "schedule": "constant", "warmup_share": 0.0},
+            "optimiser": {"learning_rate": 6e-4, "schedule": "linear", "warmup_share": 0.15, "beta2": 0.98},
         },
     }
 
@@ -143,7 +144,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="where data and models go")
     parser.add_argument("--seeds", type=int, nargs="*", default=[0])
-    parser.add_argument("--updates", type=int, default=300)
+    parser.add_argument("--updates", type=int, default=200)
     parser.add_argument("--figure", type=Path, help="draw the learning curves: .svg or .png")
     parser.add_argument("--json", action="store_true")
     chosen = parser.parse_args()
