@@ -74,7 +74,7 @@ def ppo_settings(folder: Path, name: str, chosen: argparse.Namespace) -> dict[st
         "prompts": [{"path": str(ROOT / "prompts" / "sets" / "tiny-world.jsonl")}],
         "output": str(folder / name),
         "max_length": 512,
-        "reward": [{"kind": "model", "path": str(folder / "reward")}],
+        "reward": [{"kind": "model", "path": str(chosen.reward_model or folder / "reward")}],
         "shape": {"unended": -3.0},
         "iterations": chosen.hacked_updates if is_hacked else chosen.updates,
         "rollout": {"prompts": chosen.prompts, "max_new_tokens": 120},
@@ -166,6 +166,7 @@ def main() -> int:
     parser.add_argument("--held-out", type=int, default=64, help="prompts of the held-out score")
     parser.add_argument("--shares", type=int, default=120, help="prompts of the measurement, 4 answers each")
     parser.add_argument("--engine", default="vllm", help="what runs judge and policy in `generate`: vllm, transformers")
+    parser.add_argument("--reward-model", type=Path, help="one that the quickstart made, in place of a new one")
     parser.add_argument("--skip-hacked", action="store_true")
     parser.add_argument("--json", action="store_true")
     chosen = parser.parse_args()
@@ -173,9 +174,9 @@ def main() -> int:
     folder.mkdir(parents=True, exist_ok=True)
     write_inputs(folder, chosen.held_out)
     write_judge(folder, chosen.engine)
-    judged_pairs(folder, chosen.engine)
-    accuracy = reward_model(folder, chosen.seed)
-    print(f"reward model: right on {accuracy:.1%} of held-out pairs", flush=True)
+    if chosen.reward_model is None:
+        judged_pairs(folder, chosen.engine)
+        print(f"reward model: right on {reward_model(folder, chosen.seed):.1%} of held-out pairs", flush=True)
     found = []
     for name in ["ppo"] if chosen.skip_hacked else ["ppo", "hacked"]:
         found.append(train(folder, name, chosen))

@@ -87,7 +87,7 @@ KINDS = (
     ),
     Kind(
         "one answer for all",
-        "repetition",
+        "sameness",
         BEGINS,
         lambda one, gone: replace(one, alike=one.alike + (1 - one.alike) * 2 * max(0.0, gone - 0.5)),
     ),

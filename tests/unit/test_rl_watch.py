@@ -153,6 +153,8 @@ def test_an_alarm_says_what_was_seen_and_where_to_go_back_to():
         ("max_kl", {"kl": 1e4}),
         ("max_length_factor", {"length": 1e4}),
         ("max_repetition_rise", {"repeated": 1.0}),
+        ("max_repetition_rise", {"longest_repeat": 1.0}),
+        ("min_distinct_share", {"alike": 1.0}),
         ("min_entropy_share", {"entropy": 0.0}),
         ("max_disagreement_factor", {"disagreement": 50.0}),
     ],

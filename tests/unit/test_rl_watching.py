@@ -113,7 +113,7 @@ def test_every_iteration_is_read_and_logged(tmp_path):
 
 @pytest.mark.slow
 def test_a_hacked_reward_is_caught_and_the_weights_are_those_from_before(tmp_path):
-    run = Run(tmp_path, hacked, max_kl=None, min_entropy_share=None, max_repetition_rise=None)
+    run = Run(tmp_path, hacked, max_kl=None, min_entropy_share=None, max_repetition_rise=None, min_distinct_share=None)
     report = run.learner.run()
     assert report.stopped is not None
     assert "The held-out score fell" in report.stopped
@@ -133,7 +133,9 @@ def test_a_hacked_reward_is_caught_and_the_weights_are_those_from_before(tmp_pat
 @pytest.mark.slow
 def test_an_honest_reward_is_left_alone(tmp_path):
     assert (
-        Run(tmp_path, true, iterations=25, min_entropy_share=None, max_repetition_rise=None).learner.run().stopped
+        Run(tmp_path, true, iterations=25, min_entropy_share=None, max_repetition_rise=None, min_distinct_share=None)
+        .learner.run()
+        .stopped
         is None
     )
 

@@ -9,12 +9,13 @@ which it rates highly and nobody wants (Gao et al., arXiv:2210.10760). The rewar
 it can: the distance to the reference, lengths, repetition, entropy, how far the reward's members disagree, and the
 score of a judge whose verdicts the policy is not trained on.
 
-Rules, by name. The first four compare the mean of the last `window` readings with a limit or with the start of the run
-(its first `baseline` readings), so that one odd batch stops nothing:
+Rules, by name. All but the last compare the mean of the last `window` readings with a limit or with the start of the
+run (its first `baseline` readings), so that one odd batch stops nothing:
 
     kl            KL to the reference per answer is above `max_kl`, or no number
     length        answers are `max_length_factor` times as long as at the start, or a `max_length_factor`th
-    repetition    4-grams said twice, the longest repeat, or what answers share rose by `max_repetition_rise`
+    repetition    4-grams said twice, or the longest repeat, rose by `max_repetition_rise`
+    sameness      the batch's different 4-grams fell to `min_distinct_share` of those at the start: one answer for all
     entropy       entropy per token is below `min_entropy_share` of that at the start
     disagreement  the reward's members differ by `max_disagreement_factor` times as much as at the start
     held_out      the held-out score falls while the reward does not (`rlaif.train.rl.trend`)
@@ -37,7 +38,7 @@ from rlaif.train.packing import Ids
 from rlaif.train.rl.repetition import measure_repetition
 from rlaif.train.rl.trend import falls
 
-Rule = Literal["kl", "length", "repetition", "entropy", "disagreement", "held_out"]
+Rule = Literal["kl", "length", "repetition", "sameness", "entropy", "disagreement", "held_out"]
 
 
 class HeldOutSettings(Strict):
@@ -65,6 +66,7 @@ class WatchSettings(Strict):
     max_kl: float | None = Field(100.0, gt=0.0, description="kl: nats per answer. Usual: 10 to 200, with the length.")
     max_length_factor: float | None = Field(3.0, gt=1.0, description="length: times the tokens of the start.")
     max_repetition_rise: Share | None = Field(0.3, description="repetition: rise of a share since the start.")
+    min_distinct_share: Share | None = Field(0.1, description="sameness: share of different 4-grams, of the start's.")
     min_entropy_share: Share | None = Field(0.05, description="entropy: share of that at the start. Usual: 0 to 0.1.")
     max_disagreement_factor: float | None = Field(
         4.0, gt=1.0, description="disagreement: times that at the start; for a reward of several members."
@@ -166,7 +168,16 @@ class Watch:
 
     def alarms(self) -> Iterator[Alarm]:
         """The rules that the newest readings break."""
-        for rule in (self._kl, self._length, self._repetition, self._entropy, self._disagreement, self._fall):
+        rules = (
+            self._kl,
+            self._length,
+            self._repetition,
+            self._sameness,
+            self._entropy,
+            self._disagreement,
+            self._fall,
+        )
+        for rule in rules:
             if alarm := rule():
                 yield alarm
 
@@ -195,7 +206,6 @@ class Watch:
         said = {
             "repeated": "4-grams that an answer says twice",
             "longest_repeat": "the longest stretch that an answer says twice",
-            "alike": "4-grams that the batch's answers say more than once",
         }
         for name, words in said.items():
             start, mean = self._start(name), self._last(name)
@@ -203,6 +213,16 @@ class Watch:
                 why = f"Answers repeat: {words} went from {start:.1%} to {mean:.1%}; allowed is a rise of {limit:.0%}."
                 return self._alarm("repetition", self.settings.window, why)
         return None
+
+    def _sameness(self) -> Alarm | None:
+        share, start, mean = self.settings.min_distinct_share, self._start("alike"), self._last("alike")
+        if share is None or start is None or mean is None or 1.0 - mean >= (1.0 - start) * share:
+            return None
+        why = (
+            f"Answers are alike: of their 4-grams {1 - mean:.1%} are different ones, at the start {1 - start:.1%}; "
+            f"allowed is {share:.0%} of that."
+        )
+        return self._alarm("sameness", self.settings.window, why)
 
     def _entropy(self) -> Alarm | None:
         share, start, mean = self.settings.min_entropy_share, self._start("entropy"), self._last("entropy")
