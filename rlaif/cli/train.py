@@ -1,5 +1,5 @@
-"""`rlaif train sft | reward | dpo`: a model from preference data, whoever labelled them. `ppo` and `grpo` are in
-`train_rl`."""
+"""`rlaif train sft | reward | dpo`: a model from preference data, whoever labelled them. `ppo`, `grpo` and
+`online-dpo` are in `train_rl`."""
 
 import json
 import os
@@ -87,6 +87,7 @@ def dpo(
 
 app.command(epilog=train_rl.EPILOG.format("ppo"))(train_rl.ppo)
 app.command(epilog=train_rl.EPILOG.format("grpo"))(train_rl.grpo)
+app.command("online-dpo", epilog=train_rl.EPILOG.format("online-dpo"))(train_rl.online_dpo)
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""`rlaif train ppo | grpo`: a policy learns from answers that it samples itself."""
+"""`rlaif train ppo | grpo | online-dpo`: a policy learns from answers that it samples itself."""
 
 import json
 import os
@@ -67,6 +67,22 @@ def grpo(
     train_rl("grpo", config, flags, sets, begin_anew, as_json)
 
 
+def online_dpo(
+    config: ConfigOption = None,
+    model: ModelOption = None,
+    reward_model: RewardOption = None,
+    prompts: PromptsOption = None,
+    output: OutputOption = None,
+    sets: SetOption = None,
+    push_to_hub: HubOption = None,
+    begin_anew: AnewOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """DPO on pairs that the policy samples itself, named by the judge, a reward model or a check."""
+    flags = [*as_sets(model, None, output, push_to_hub), *_rl_sets(reward_model, prompts)]
+    train_rl("online-dpo", config, flags, sets, begin_anew, as_json)
+
+
 def train_rl(
     method: "Method",
     config: Path | None,
@@ -85,17 +101,19 @@ def train_rl(
     document = apply_sets(read_yaml(config, SettingsError) if config else no_file(), [*flags, *(sets or [])])
     is_first = os.environ.get("RANK", "0") == "0"  # of several processes one speaks
     console = Console(stderr=True, quiet=not is_first)
+    from rlaif.experiment.judged import Judges
     from rlaif.train.rl.phases import as_line
     from rlaif.train.rl.run import SETTINGS, run_rl  # after the settings file was read: this imports torch
 
     settings = validate(document, SETTINGS[method], SettingsError)
     base = config.resolve().parent if config else Path.cwd()
-    with RlProgress(console) as progress:
+    with Judges(base) as judges, RlProgress(console) as progress:
         result = run_rl(
             method,
             settings,
             base=base,
             begin_anew=begin_anew,
+            above=judges.above(settings),
             show_prompts=lambda counts: console.print(prompts_line(counts)),
             say=progress.say,
             watch=progress.watch,

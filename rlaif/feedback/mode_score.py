@@ -46,7 +46,11 @@ class ScoreMode:
         return tuple(str(level) for level in range(1, self.settings.score_levels + 1))
 
     def plan_pass(self, pairs: Sequence[ResponsePair], earlier: Sequence[Values]) -> Pass:
-        places, choices, settings = self._places(pairs), self.choices, self.settings
+        return self.plan_answers([(pair.prompt, one) for pair in pairs for one in (pair.x, pair.y)])
+
+    def plan_answers(self, answers: Sequence[tuple[Prompt, Response]]) -> Pass:
+        """The same for answers that are in no pair."""
+        places, choices, settings = self._places(answers), self.choices, self.settings
         asking = Asking(
             name=f"score with {settings.model}",
             kind="scores",
@@ -87,11 +91,11 @@ class ScoreMode:
     def stand_in(self, key: str) -> Value:
         raise AssertionError("nothing rests on a score")
 
-    def _places(self, pairs: Sequence[ResponsePair]) -> dict[str, Place]:
+    def _places(self, answers: Sequence[tuple[Prompt, Response]]) -> dict[str, Place]:
         keys = ScoreKeys(self.template, self.identity, self.choices)
         key_of = {one.id: keys.under(self._content(one)) for one in self.constitution.enabled if one.check is None}
         places: dict[str, Place] = {}
-        for prompt, response in {one.id: (pair.prompt, one) for pair in pairs for one in (pair.x, pair.y)}.values():
+        for prompt, response in {response.id: (prompt, response) for prompt, response in answers}.values():
             for principle in self.constitution.judged_for_tags(prompt.tags):
                 places[key_of[principle.id](response, prompt.messages)] = (prompt, principle, response)
         return places

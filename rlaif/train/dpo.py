@@ -6,6 +6,7 @@ second model here. Sums, means per token and log-ratios are float64.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -34,6 +35,36 @@ class Side:
     @property
     def mean(self) -> Tensor:
         return self.total / self.length
+
+
+class PairLoss(Protocol):
+    """Which formula with a reference, and its numbers; `DpoSettings` and online DPO's have them."""
+
+    @property
+    def loss(self) -> str: ...
+    @property
+    def beta(self) -> float: ...
+    @property
+    def length_normalised(self) -> bool: ...
+    @property
+    def flip_rate(self) -> float: ...
+
+
+def pair_losses(s: PairLoss, chosen: Side, rejected: Side, probability: Tensor) -> Tensor:
+    """The chosen formula on log-ratios to the reference, one loss per row."""
+    c, r = (side.ratio / side.length if s.length_normalised else side.ratio for side in (chosen, rejected))
+    match s.loss:
+        case "sigmoid":
+            return losses.dpo(c, r, probability, beta=s.beta)
+        case "conservative":
+            return losses.conservative_dpo(c, r, probability, beta=s.beta, flip_rate=s.flip_rate)
+        case "robust":
+            return losses.robust_dpo(c, r, probability, beta=s.beta, flip_rate=s.flip_rate)
+        case "ipo":
+            return losses.ipo(c, r, probability, beta=s.beta)
+        case "hinge":
+            return losses.hinge(c, r, probability, beta=s.beta)
+    raise AssertionError(f"no pair loss with a reference: {s.loss}")
 
 
 class DpoTask(RowsTask):
@@ -76,26 +107,14 @@ class DpoTask(RowsTask):
         return Outcome(losses.weighted_sum(per_row, self.column("weight", rows, device)), metrics)
 
     def losses(self, chosen: Side, rejected: Side, probability: Tensor) -> Tensor:
-        """The chosen formula, one loss per row."""
+        """One loss per row."""
         s = self.settings
-        c, r = (side.ratio / side.length if s.length_normalised else side.ratio for side in (chosen, rejected))
-        match s.loss:
-            case "sigmoid":
-                found = losses.dpo(c, r, probability, beta=s.beta)
-            case "conservative":
-                found = losses.conservative_dpo(c, r, probability, beta=s.beta, flip_rate=s.flip_rate)
-            case "robust":
-                found = losses.robust_dpo(c, r, probability, beta=s.beta, flip_rate=s.flip_rate)
-            case "ipo":
-                found = losses.ipo(c, r, probability, beta=s.beta)
-            case "hinge":
-                found = losses.hinge(c, r, probability, beta=s.beta)
-            case "simpo":
-                found = losses.simpo(chosen.mean, rejected.mean, probability, beta=s.beta, gamma=s.gamma)
-            case "orpo":
-                found = losses.orpo(chosen.mean, rejected.mean, probability, strength=s.strength)
-            case "kto":
-                raise AssertionError("rlaif.train.kto has single answers")
+        if s.loss == "simpo":
+            found = losses.simpo(chosen.mean, rejected.mean, probability, beta=s.beta, gamma=s.gamma)
+        elif s.loss == "orpo":
+            found = losses.orpo(chosen.mean, rejected.mean, probability, strength=s.strength)
+        else:
+            found = pair_losses(s, chosen, rejected, probability)
         if s.sft_weight:
             found = found + s.sft_weight * losses.better_answer(chosen.mean, rejected.mean, probability)
         return found

@@ -12,7 +12,7 @@ from rlaif.train.heads import Heads
 from rlaif.train.reward import load_reward_model
 from rlaif.train.settings import ModelSettings
 
-Method = Literal["sft", "reward", "dpo", "ppo", "grpo"]
+Method = Literal["sft", "reward", "dpo", "ppo", "grpo", "online-dpo"]
 
 
 def load_tokenizer(name: str) -> Any:

@@ -43,6 +43,7 @@ from rlaif.train.rl.experience import Experience
 from rlaif.train.rl.kl import KlControl
 from rlaif.train.rl.objectives import explained_variance
 from rlaif.train.rl.observing import End, Memory, Observer
+from rlaif.train.rl.online_dpo import OnlineDpoTask
 from rlaif.train.rl.phases import Phases
 from rlaif.train.rl.policy import PolicyModel, Reference
 from rlaif.train.rl.policy_task import PolicyTask
@@ -50,7 +51,7 @@ from rlaif.train.rl.prompts import PolicyPrompt
 from rlaif.train.rl.recorded import Recorded
 from rlaif.train.rl.rewards import Reward
 from rlaif.train.rl.rollouts import Sampler
-from rlaif.train.rl.settings import RlSettings
+from rlaif.train.rl.settings import OnlineDpoSettings, RlSettings
 from rlaif.train.rl.shaping import Moments
 from rlaif.train.rl.targets import targets_of
 from rlaif.train.stepping import Figures, Stepper, make_accelerator
@@ -194,13 +195,15 @@ class Learner:
             figures["explained_variance"] = explained_variance(figures)
         return {**figures, "grad_norm": float(np.mean(norms)), "learning_rate": rate}, moments
 
-    def task(self, seen: Experience) -> tuple[PolicyTask, Moments]:
+    def task(self, seen: Experience) -> tuple[PolicyTask | OnlineDpoTask, Moments]:
         """What the steps of an iteration learn."""
+        if isinstance(self.settings, OnlineDpoSettings):
+            return OnlineDpoTask(seen, self.settings, self.layout), self.memory.moments
         coefficient = self.memory.coefficient
         targets, moments = targets_of(seen, self.settings, coefficient, self.memory.moments)
         return PolicyTask(seen, targets, self.settings, coefficient, self.layout), moments
 
-    def compute(self, task: PolicyTask) -> Callable[[Sequence[int]], Outcome]:
+    def compute(self, task: PolicyTask | OnlineDpoTask) -> Callable[[Sequence[int]], Outcome]:
         """What a pass does."""
 
         def compute(rows: Sequence[int]) -> Outcome:
@@ -209,7 +212,7 @@ class Learner:
 
         return compute
 
-    def compute_first(self, task: PolicyTask) -> Callable[[Sequence[int]], Outcome]:
+    def compute_first(self, task: PolicyTask | OnlineDpoTask) -> Callable[[Sequence[int]], Outcome]:
         """The same, asserting that the policy that learns is the one that was read."""
         compute = self.compute(task)
 

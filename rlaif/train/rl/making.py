@@ -2,7 +2,7 @@
 everything else here, before the first answer is sampled.
 """
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from rlaif.train.rl.rollouts import Sampler
 from rlaif.train.rl.settings import (
     CheckRewardSettings,
     EndRewardSettings,
+    JudgeRewardSettings,
     LengthRewardSettings,
     ModelRewardSettings,
     PpoSettings,
@@ -115,6 +116,8 @@ def make_reward(
             return (LengthPenalty(part.free), part.per_token), ""
         case EndRewardSettings():
             return (EndPenalty(), part.penalty), ""
+        case JudgeRewardSettings():
+            raise AssertionError("a judge comes from above")
 
 
 def load_reward_model(path: str, base: Path, device: torch.device, packing: str) -> RewardScorer:
@@ -138,4 +141,23 @@ def check_processes(accelerator: Accelerator) -> None:
         raise InputError(
             f"accelerate is configured for {kind}; RL here is data parallel.",
             do="Launch it with plain data parallelism (accelerate launch --num_processes N), or use LoRA.",
+        )
+
+
+def check_judges(settings: RlSettings, handed_in: Container[str], can_score: bool, accelerator: Accelerator) -> None:
+    """Raise InputError where the settings name a judge that was not handed in, or on several processes, which would
+    each need one."""
+    held_out = settings.watch.held_out
+    names = [part.name for part in settings.reward if isinstance(part, JudgeRewardSettings)]
+    is_scored = held_out is not None and held_out.judge is not None
+    if (names or is_scored) and accelerator.num_processes > 1:
+        raise InputError(
+            "the settings name a judge, and a judge is asked by one process.",
+            do="Run it without `accelerate launch`, or train on a reward model.",
+        )
+    missing = [name for name in names if name not in handed_in] + ["watch.held_out"] * (is_scored and not can_score)
+    if missing:
+        raise InputError(
+            f"the settings name a judge for {', '.join(missing)}, and none was handed in.",
+            do="Use `rlaif train`, or rlaif.experiment.judged.Judges(base).above(settings).",
         )

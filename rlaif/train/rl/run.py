@@ -1,11 +1,12 @@
-"""PPO, GRPO or RLOO from its settings to the finished folder: read, check, load, learn, save.
+"""PPO, GRPO, RLOO or online DPO from its settings to the finished folder: read, check, load, learn, save.
 
     result = run_rl("ppo", settings, base=Path("."))
 
 As `rlaif.train.run` does for datasets: prompts are read before a model is loaded, nothing is written to the output's
 top before the training is over, the same command continues a killed run and has nothing to do on a finished one.
 
-What `train/` must not know comes from above: `rewards` (a judge) and `observers` (made once the parts are there).
+What `train/` must not know comes from above: `rewards` and held-out scores of a judge, and further `observers` (made
+once the parts are there). The watch looks on at every run (`watching`) and leaves its frontier beside the model.
 """
 
 import json
@@ -23,9 +24,11 @@ from rlaif.train.kl import stop_ids_of
 from rlaif.train.loading import Method, check_trackers, load_tokenizer
 from rlaif.train.packing import Ids
 from rlaif.train.reference import weights_digest
+from rlaif.train.rl.held_out import HeldOut, Score, by_check
 from rlaif.train.rl.learner import Learner, RlReport
 from rlaif.train.rl.making import (
     Weighted,
+    check_judges,
     check_processes,
     make_policy,
     make_reward,
@@ -36,17 +39,24 @@ from rlaif.train.rl.observing import Observer
 from rlaif.train.rl.policy import PolicyModel, Reference
 from rlaif.train.rl.prompts import PolicyPrompt, PromptCounts, read_policy_prompts
 from rlaif.train.rl.rewards import WeightedSum
-from rlaif.train.rl.rollouts import Sampler
-from rlaif.train.rl.settings import GrpoSettings, PpoSettings, RlSettings
+from rlaif.train.rl.rollouts import Sampler, Sampling
+from rlaif.train.rl.settings import GrpoSettings, JudgeRewardSettings, OnlineDpoSettings, PpoSettings, RlSettings
+from rlaif.train.rl.watch import WatchSettings
+from rlaif.train.rl.watching import Watching
 from rlaif.train.saving import is_saved, model_card, save_model
 from rlaif.train.stepping import Figures, make_accelerator
 
-SETTINGS: dict[Method, type[RlSettings]] = {"ppo": PpoSettings, "grpo": GrpoSettings}
+SETTINGS: dict[Method, type[RlSettings]] = {
+    "ppo": PpoSettings,
+    "grpo": GrpoSettings,
+    "online-dpo": OnlineDpoSettings,
+}
 # what may change between a killed run and its continuation without changing a number of the training
 _FREE: Any = {
     **dict.fromkeys(("output", "model", "reference", "prompts", "push_to_hub", "hub_private"), True),
     "loop": {"save_every", "keep_checkpoints", "trackers"},
     "lora": {"merge"},
+    "watch": set(WatchSettings.model_fields) - {"held_out", "held_out_every"},  # limits say when to stop
 }
 
 
@@ -64,10 +74,12 @@ class Parts:
 
 @dataclass(frozen=True, slots=True)
 class FromAbove:
-    """Rewards and observers that `train/` does not know. `identity` names what the rewards depend on."""
+    """Rewards and observers that `train/` does not know, the rewards by the names of the settings' parts. `identity`
+    names what they depend on; `score` gives a judge's score of held-out answers by its settings file."""
 
     rewards: Mapping[str, Weighted] = field(default_factory=dict)
     identity: Mapping[str, str] = field(default_factory=dict)
+    score: Callable[[str], Score] | None = None
     observers: Callable[[Parts], Sequence[Observer]] = lambda parts: ()
 
 
@@ -110,6 +122,8 @@ def run_rl(
         write_settings(run.folder, settings)
     run.accelerator.wait_for_everyone()
     report = run.learn(watch, say)
+    if run.is_first:
+        run.watching.write(run.output, method)
     figures = {**report.last, **report.final} or _last_figures(run.folder / "metrics.jsonl")
     address = None
     if run.is_first:
@@ -129,6 +143,7 @@ class _RlRun:
     reference: Reference
     rewards: dict[str, Weighted]
     identity: dict[str, str]
+    watching: Watching
 
     def __init__(self, method: Method, settings: RlSettings, base: Path, above: FromAbove) -> None:
         self.method, self.settings, self.base, self.above = method, settings, base, above
@@ -148,7 +163,9 @@ class _RlRun:
     def load(self) -> None:
         """Models, and what the run is recognised by."""
         settings, device = self.settings, self.accelerator.device
-        made = {part.name: make_reward(part, self.tokenizer, settings, self.base, device) for part in settings.reward}
+        check_judges(settings, self.above.rewards, self.above.score is not None, self.accelerator)
+        own = [part for part in settings.reward if not isinstance(part, JudgeRewardSettings)]
+        made = {part.name: make_reward(part, self.tokenizer, settings, self.base, device) for part in own}
         self.rewards = {name: one for name, (one, _) in made.items()} | dict(self.above.rewards)
         rewards = [reward for reward, _ in self.rewards.values()]
         self.policy, self.reference = make_policy(self.method, settings, self.tokenizer, rewards, device)
@@ -166,6 +183,7 @@ class _RlRun:
         stop_ids = tuple(stop_ids_of(self.policy.model, self.tokenizer))
         sampler = make_sampler(self.settings, self.policy.model, self.folder)
         parts = Parts(self.policy, sampler, self.tokenizer, self.prompts, stop_ids, self.decode)
+        self.watching = Watching(self.settings.watch, self.held_out(parts))
         try:
             learner = Learner(
                 self.policy,
@@ -179,13 +197,35 @@ class _RlRun:
                 folder=self.folder,
                 identity=self.identity,
                 accelerator=self.accelerator,
-                observers=self.above.observers(parts),
+                observers=[self.watching, *self.above.observers(parts)],
                 watch=watch,
                 say=say,
             )
             return learner.run()
         finally:
             sampler.close()
+
+    def held_out(self, parts: Parts) -> HeldOut | None:
+        """The score that the policy is not trained on, where the settings name one."""
+        asked, rollout = self.settings.watch.held_out, self.settings.rollout
+        if asked is None:
+            return None
+        longest = self.settings.max_length - rollout.max_new_tokens
+        prompts, _ = read_policy_prompts(asked.prompts, self.tokenizer, longest=longest, base=self.base)
+        if asked.check is not None:
+            score = by_check(asked.check)
+        else:
+            assert self.above.score is not None, "looked at in check_judges"
+            score = self.above.score(str(asked.judge))
+        return HeldOut(
+            prompts,
+            parts.sampler,
+            Sampling(rollout.max_new_tokens, parts.stop_ids, rollout.temperature),
+            parts.decode,
+            score,
+            refresh=lambda: parts.sampler.update(self.policy.model),
+            seed=self.settings.loop.seed,
+        )
 
     def decode(self, ids: Ids) -> str:
         return str(self.tokenizer.decode(ids.tolist(), skip_special_tokens=True)).strip()

@@ -8,6 +8,7 @@ from rlaif.checks import Check
 from rlaif.settings import PositiveInt, PromptSource, Share, Strict
 from rlaif.train.rl.kl import Estimator
 from rlaif.train.rl.objectives import Mean
+from rlaif.train.rl.watch import WatchSettings
 from rlaif.train.settings import ModelSettings, StepSettings
 
 
@@ -89,6 +90,15 @@ class CheckRewardSettings(Strict):
     unscored: float | None = Field(None, description="What an answer counts as of which the check cannot say anything.")
 
 
+class JudgeRewardSettings(Strict):
+    """The judge itself: RLAIF's direct form. Needs several answers per prompt, or a judge of mode score."""
+
+    kind: Literal["judge"] = Field(description="A judge, as `rlaif generate` asks it.")
+    config: str = Field(description="A settings file (rlaif.yaml): its judge, constitution, label and store are used.")
+    name: str = Field("judge", description="What its figures are called.")
+    weight: float = Field(1.0, description="Factor in the sum. Usual: 1.")
+
+
 class LengthRewardSettings(Strict):
     """A price per token."""
 
@@ -107,7 +117,8 @@ class EndRewardSettings(Strict):
 
 
 RewardPart = Annotated[
-    ModelRewardSettings | CheckRewardSettings | LengthRewardSettings | EndRewardSettings, Field(discriminator="kind")
+    ModelRewardSettings | CheckRewardSettings | JudgeRewardSettings | LengthRewardSettings | EndRewardSettings,
+    Field(discriminator="kind"),
 ]
 
 
@@ -142,6 +153,7 @@ class RlSettings(ModelSettings):
     entropy: float = Field(0.0, ge=0.0, description="Weight of the entropy bonus, per nat and token. Usual: 0 to 0.01.")
     mean: Mean = Field("tokens", description="How tokens of answers of different lengths are averaged.")
     stop: StopSettings = Field(default_factory=lambda: StopSettings())
+    watch: WatchSettings = Field(default_factory=lambda: WatchSettings(), description="docs/reward-hacking.md.")
     loop: RlStepSettings = Field(default_factory=lambda: RlStepSettings())
 
     @model_validator(mode="after")
@@ -206,4 +218,34 @@ class GrpoSettings(RlSettings):
     def _an_answers_ratio_is_averaged_over_answers(self) -> "GrpoSettings":
         if self.ratio != "token" and self.mean != "answers":
             raise ValueError(f"ratio: {self.ratio} is one number per answer; set mean: answers")
+        return self
+
+
+class PairRolloutSettings(RolloutSettings):
+    """Two answers to one prompt."""
+
+    group_size: Literal[2] = Field(2, description="Answers per prompt: a pair.")
+
+
+class OnlineDpoSettings(RlSettings):
+    """DPO on pairs that the policy samples itself; the pull to the reference is the loss's own β."""
+
+    loss: Literal["sigmoid", "conservative", "robust", "ipo", "hinge"] = Field(
+        "sigmoid", description="The formula; rlaif/train/losses.py has all of them."
+    )
+    beta: float = Field(0.1, gt=0.0, description="Strength of the pull to the reference. Usual: 0.01 to 0.5.")
+    length_normalised: bool = Field(False, description="Divide log-ratios by the answers' lengths (β then 2 to 10).")
+    flip_rate: float = Field(0.1, ge=0.0, lt=0.5, description="conservative, robust: how often labels are wrong.")
+    labels: Literal["shares", "hard", "logistic"] = Field(
+        "hard", description="P(better) from two rewards: shares: a comparing judge's own; hard: who has more; logistic."
+    )
+    rollout: PairRolloutSettings = Field(default_factory=lambda: PairRolloutSettings())
+    kl: KlSettings = Field(default_factory=lambda: KlSettings(coefficient=0.0), description="Measured, not learnt.")
+
+    @model_validator(mode="after")
+    def _the_pull_is_the_losss_own(self) -> "OnlineDpoSettings":
+        if self.kl.coefficient or self.kl.target:
+            raise ValueError("the pull to the reference is `beta` here; leave kl.coefficient at 0 and kl.target out")
+        if self.entropy:
+            raise ValueError("the losses of DPO have no entropy bonus; leave `entropy` out")
         return self
