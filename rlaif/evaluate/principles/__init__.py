@@ -1,6 +1,6 @@
 """Which principle: what each of a constitution's principles has to do with people's votes, and what to change.
 
-    reading.py     aligned votes and marks as arrays (`Ballots`)
+    reading.py     aligned votes and marks as arrays (`WeightedVotes`)
     figures.py     a principle's figures, every one with its interval
     section.py     `principle_section`: the figures as a report holds them, with a plain sentence
     actions.py     what an edit does to the labels, without a model

@@ -23,7 +23,7 @@ NO_SIDE = 1e-12  # sums this near zero are a tie: opposite opinions that cancel 
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Ballots:
+class WeightedVotes:
     """N pairs and P principles. `probabilities` (N, P): P(first is better), NaN where a principle said nothing;
     `weights` (P,); `people` (N,): the share of them for the first, NaN without votes; `codes` (N,): prompts.
 
@@ -91,10 +91,10 @@ def sides(sums: FloatArray) -> FloatArray:
     return np.where(np.abs(sums) <= NO_SIDE, 0.0, np.sign(sums))
 
 
-def changes_of_agreement(ballots: Ballots, sums: FloatArray) -> FloatArray:
+def changes_of_agreement(votes: WeightedVotes, sums: FloatArray) -> FloatArray:
     """What another sum would change: sums (N,) or (N, K) to differences of agreement of the same shape, 0 where a pair
     does not count. Its mean over the pairs that do is the change."""
-    lean, now = ballots.lean, sides(ballots.sums)
+    lean, now = votes.lean, sides(votes.sums)
     if sums.ndim == 2:
         lean, now = lean[:, None], now[:, None]
     return np.asarray(lean * (sides(sums) - now))
