@@ -6,9 +6,9 @@ for kept and dropped alike:
 
     β̂ = β_L1 + I(β_L1)⁻¹ Xᵀ(y − σ(Xβ_L1)),   I(β) = Xᵀ diag(σ(1 − σ)) X
 
-the de-sparsified estimator of van de Geer, Bühlmann, Ritov and Dezeure 2014 (Annals of Statistics 42(3), eq. 8) with the
-exact inverse, for fewer columns than prompts. At penalty 0 it is maximum likelihood. Errors are the sandwich clustered
-by prompt (CR1, `coefficients.py`), at β̂.
+the de-sparsified estimator of van de Geer, Bühlmann, Ritov and Dezeure 2014 (Annals of Statistics 42(3), eq. 8) with
+the exact inverse, for fewer columns than prompts. At penalty 0 it is maximum likelihood. Errors are the sandwich
+clustered by prompt (CR1, `coefficients.py`), at β̂.
 """
 
 from dataclasses import dataclass
@@ -42,8 +42,8 @@ def fit_debiased(
     penalty: float | None = None,
     seed: int = 0,
 ) -> SparseFit | NotDefined:
-    """Outcomes (N,) in [0, 1], columns (N,) each, of a like scale; rows with a NaN do not count. Without a penalty it is
-    chosen on folds of whole clusters. No intercept: which of two answers is the first is an accident."""
+    """Outcomes (N,) in [0, 1], columns (N,) each, of a like scale; rows with a NaN do not count. Without a penalty it
+    is chosen on folds of whole clusters. No intercept: which of two answers is the first is an accident."""
     rows = rows_of(columns, outcomes, clusters)
     size = len(rows.outcomes)
     if rows.because:

@@ -1,12 +1,12 @@
 """Who made the side of a label: each principle's Shapley value in it, exact or sampled.
 
 The game of one pair: a coalition S of principles is worth side(Σ_{k in S} part_k), in {−1, 0, 1}; nobody is worth 0.
-The Shapley value of k is the mean over all orders of what k changes when it joins (Shapley 1953). Values of one pair add
-up to the side of the whole label (efficiency), a silent principle has 0, and two that say the same have the same.
+The Shapley value of k is the mean over all orders of what k changes when it joins (Shapley 1953). Values of one pair
+add up to the side of the whole label (efficiency), a silent principle has 0, and two that say the same have the same.
 
 Exact: all 2^P coalitions, value Σ_S w(S, k) · v(S) with w = (|S| − 1)! (P − |S|)! / P! where k is in S and
-−|S|! (P − |S| − 1)! / P! where not. Sampled: orders drawn anew for each pair, each with its reverse (Castro et al. 2009,
-"Polynomial calculation of the Shapley value based on sampling"; antithetic as in Mitchell et al. 2022,
+−|S|! (P − |S| − 1)! / P! where not. Sampled: orders drawn anew for each pair, each with its reverse (Castro et al.
+2009, "Polynomial calculation of the Shapley value based on sampling"; antithetic as in Mitchell et al. 2022,
 arXiv:2104.12199). Each order is efficient by itself, so samples add up exactly too; their error is in `variances`.
 """
 
@@ -15,8 +15,8 @@ from math import factorial
 
 import numpy as np
 
-from rlaif.numbers.weighted_votes import sides
 from rlaif.numbers.figures import FloatArray
+from rlaif.numbers.weighted_votes import sides
 
 MAX_CELLS = 1 << 26  # coalitions × pairs up to which it is exact: 15 principles on 2,000 pairs
 MIN_ORDERS, MAX_ORDERS = 8, 512  # of each pair, where it is sampled
