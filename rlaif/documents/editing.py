@@ -19,7 +19,7 @@ from rlaif.errors import InputError
 
 def set_value(text: str, key_path: KeyPath, value: Any, *, path: str, error: type[InputError] = InputError) -> str:
     """The text with the value of a mapping's key replaced, or with the key put behind the mapping's first one. `value`
-    is a scalar or a list of them. `path` is for messages."""
+    is a scalar, a list of them, or a mapping of them. `path` is for messages."""
     wanted = copy.deepcopy(parse_yaml(text, path, error)[0])
     _at(wanted, key_path[:-1])[key_path[-1]] = value
     changed = _written(text, key_path, value)
@@ -40,48 +40,54 @@ def _at(value: Any, key_path: KeyPath) -> Any:
 
 
 def _written(text: str, key_path: KeyPath, value: Any) -> str | None:
-    mapping = _node_at(yaml.compose(text, Loader=Loader), key_path[:-1])
+    """The changed text, or None where the value's end can not be told, or a comment would go with it."""
+    mapping, name = _node_at(yaml.compose(text, Loader=Loader), key_path[:-1]), str(key_path[-1])
     if not isinstance(mapping, MappingNode) or not mapping.value:
         return None
-    shown = _inline(value)
+    first, behind = mapping.value[0]
+    column = None if mapping.flow_style else first.start_mark.column
+    entry = _entry(name, value, column)
     for key, node in mapping.value:
-        if key.value == key_path[-1]:
-            end = _end(node)
-            kept = text[key.end_mark.index : end or 0]
-            return None if end is None or "#" in kept else f"{text[: key.end_mark.index]}: {shown}{text[end:]}"
-    first, node = mapping.value[0]
-    if mapping.flow_style:
-        at = node.end_mark.index
-        return f"{text[:at]}, {key_path[-1]}: {shown}{text[at:]}"
-    if not isinstance(node, ScalarNode) or node.style in ("|", ">"):
-        return _before(text, first, f"{key_path[-1]}: {shown}")
-    line_end = text.find("\n", node.end_mark.index)
-    indent = " " * first.start_mark.column
-    if line_end < 0:
-        return f"{text}\n{indent}{key_path[-1]}: {shown}\n"
-    return f"{text[:line_end]}\n{indent}{key_path[-1]}: {shown}{text[line_end:]}"
+        if key.value == name:
+            start, end = key.start_mark.index, _end(node)
+            return None if end is None or "#" in text[start:end] else text[:start] + entry + text[end:]
+    if column is None:
+        at = behind.end_mark.index
+        return f"{text[:at]}, {entry}{text[at:]}"
+    if not isinstance(behind, ScalarNode) or behind.style in ("|", ">"):
+        at = first.start_mark.index  # a line before it, which may follow the dash of a list
+        return f"{text[:at]}{entry}\n{' ' * column}{text[at:]}"
+    at = text.find("\n", behind.end_mark.index)
+    before, after = (text, "\n") if at < 0 else (text[:at], text[at:])
+    return f"{before}\n{' ' * column}{entry}{after}"
+
+
+def _entry(name: str, value: Any, column: int | None) -> str:
+    """`name: value`; a mapping on lines of its own where its surroundings, at a column, are."""
+    if isinstance(value, dict) and column is not None:
+        return "\n".join([f"{name}:", *(f"{' ' * (column + 2)}{key}: {_inline(one)}" for key, one in value.items())])
+    return f"{name}: {_inline(value)}"
+
+
+def _inline(value: Any) -> str:
+    """A scalar, or a list or mapping of them, on one line."""
+    if isinstance(value, list):
+        return f"[{', '.join(_inline(one) for one in value)}]"
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{key}: {_inline(one)}' for key, one in value.items())}}}"
+    return re.sub(r"\n(\.\.\.\n)?$", "", write_yaml(value))
 
 
 def _end(node: Node) -> int | None:
     """Where a value on its own lines ends; None for one whose end is not its last character."""
-    if isinstance(node, SequenceNode) and not node.flow_style:
-        return _end(node.value[-1]) if node.value else None
-    if isinstance(node, ScalarNode) and node.style in ("|", ">"):
+    if isinstance(node, ScalarNode):
+        return None if node.style in ("|", ">") else int(node.end_mark.index)
+    if node.flow_style:
+        return int(node.end_mark.index)
+    if not node.value:
         return None
-    return node.end_mark.index if isinstance(node, ScalarNode) or node.flow_style else None
-
-
-def _before(text: str, key: Node, line: str) -> str:
-    """A line before a mapping's first key, which may follow the dash of a list."""
-    at = key.start_mark.index
-    return f"{text[:at]}{line}\n{' ' * key.start_mark.column}{text[at:]}"
-
-
-def _inline(value: Any) -> str:
-    """A scalar or a list of scalars on one line."""
-    if isinstance(value, list):
-        return f"[{', '.join(_inline(one) for one in value)}]"
-    return re.sub(r"\n\.\.\.\n$|\n$", "", write_yaml(value))
+    last = node.value[-1]
+    return _end(last[1] if isinstance(node, MappingNode) else last)
 
 
 def _node_at(node: Node | None, key_path: KeyPath) -> Node | None:
