@@ -120,7 +120,7 @@ class Principle(_Part):
 
 
 class Prediction(_Part):
-    """What the edits that made this version were predicted to do (`rlaif compare suggest --apply`). No model reads it."""
+    """What the edits that made this version were predicted to do, by `rlaif compare suggest`. No model reads it."""
 
     before: Text = Field(description="Name and version of the constitution that was edited.")
     agreement_before: float = Field(ge=0.0, le=1.0, description="The agreement of its labels with people.")

@@ -18,7 +18,8 @@ from rlaif.documents import read_text, read_yaml, set_value, write_yaml
 from rlaif.errors import ConstitutionError
 from rlaif.evaluate.principles.actions import Action
 from rlaif.evaluate.principles.suggest import Suggestion, Suggestions
-from rlaif.numbers.figures import Estimate, Figure
+from rlaif.evaluate.principles.words import points
+from rlaif.numbers.figures import Estimate
 
 _DIGITS = 6  # of a recorded share: far below what any sample can tell
 REWORDINGS: Mapping[str, str] = {
@@ -54,14 +55,6 @@ def said_of(action: Action) -> str:
             )
         case _:
             return REWORDINGS[action.kind]
-
-
-def points(figure: Figure) -> str:
-    """A change of agreement as a person reads it."""
-    if not isinstance(figure, Estimate):
-        return f"not defined, because {figure.because}"
-    ends = "" if figure.low is None or figure.high is None else f" [{100 * figure.low:+.1f}, {100 * figure.high:+.1f}]"
-    return f"{100 * figure.value:+.1f} points{ends}"
 
 
 def next_version(version: str) -> str:

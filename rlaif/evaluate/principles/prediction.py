@@ -1,4 +1,4 @@
-"""What an edit was predicted to do, beside what it did: the record in the constitution, and the two figures together."""
+"""What edits were predicted to do, beside what they did: the record in the constitution, and both figures together."""
 
 from typing import Any
 
@@ -30,9 +30,10 @@ def predicted_beside_actual(constitution: Constitution | None, agreement: Figure
 
 
 def _sentence(before: float, predicted: dict[str, Any], pairs: int, agreement: Figure) -> str:
-    said = f"Predicted: agreement {before:.1%} → {predicted['value']:.1%} [{predicted['low']:.1%},
-    {predicted['high']:.1%}]" if not isinstance(agreement, Estimate):
+    low, value, high = (predicted[name] for name in ("low", "value", "high"))
+    said = f"Predicted: agreement {before:.1%} → {value:.1%} [{low:.1%}, {high:.1%}]"
+    if not isinstance(agreement, Estimate):
         return f"{said}; actual: not defined, because {agreement.because}."
-    holds = predicted["low"] <= agreement.value <= predicted["high"]
-    said += f"; actual: {agreement.value:.1%}, {'within' if holds else 'outside'} the predicted interval"
+    place = "within" if low <= agreement.value <= high else "outside"
+    said += f"; actual: {agreement.value:.1%}, {place} the predicted interval"
     return said + ("." if agreement.n == pairs else f", on {agreement.n:,} pairs (predicted on {pairs:,}).")

@@ -25,8 +25,9 @@ import numpy as np
 
 from rlaif.evaluate.principles.made import Made, unknown_names, votes_of_principles
 from rlaif.evaluate.principles.prediction import predicted_beside_actual
+from rlaif.evaluate.principles.words import percent, points
 from rlaif.numbers.bootstrap import ClusterBootstrap
-from rlaif.numbers.figures import Estimate, Figure, FloatArray
+from rlaif.numbers.figures import Estimate, FloatArray
 from rlaif.numbers.held_out import simultaneous
 from rlaif.numbers.principle_figures import PrincipleFigures, principle_figures
 from rlaif.numbers.weighted_votes import WeightedVotes, changes_of_agreement, sides
@@ -87,7 +88,7 @@ def _sentence(found: PrincipleFigures, costly: set[str], people: str) -> str:
         return f"Which principle is to blame is not defined, because {found.agreement.because}."
     name = next((one for one in found.order if one in costly), found.order[0])
     own = found.by_principle[name]
-    dropped = _points(own["drop_one"])
+    dropped = points(own["drop_one"])
     if name not in costly:
         return (
             f"No principle can be shown to cost agreement with {people}; the one that brings least is {name!r} "
@@ -95,21 +96,12 @@ def _sentence(found: PrincipleFigures, costly: set[str], people: str) -> str:
         )
     said = f"{name!r} is to blame first: without it the labels agree with {people} more ({dropped})"
     if all(isinstance(own[what], Estimate) for what in ("disagreement_share", "label_share")):
-        said += f"; it makes {_share(own['disagreement_share'])} of the disagreements and {_share(own['label_share'])}"
+        said += (
+            f"; it makes {percent(own['disagreement_share'])} of the disagreements and {percent(own['label_share'])}"
+        )
         said += " of all labels"
     others = [one for one in found.order if one in costly and one != name]
     return f"{said}." + (f" So do {', '.join(map(repr, others))}." if others else "")
-
-
-def _points(figure: Figure) -> str:
-    if not isinstance(figure, Estimate):
-        return f"not defined, because {figure.because}"
-    ends = "" if figure.low is None or figure.high is None else f" [{100 * figure.low:+.1f}, {100 * figure.high:+.1f}]"
-    return f"{100 * figure.value:+.1f} points{ends}"
-
-
-def _share(figure: Figure) -> str:
-    return f"{figure.value:.0%}" if isinstance(figure, Estimate) else "–"
 
 
 def _notes(votes: WeightedVotes, label: FloatArray | None, made: Made) -> list[str]:

@@ -1,0 +1,169 @@
+"""From label files and a constitution to suggested edits: what `rlaif compare suggest` prints and applies."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rlaif.bundled import project_file
+from rlaif.constitution import Constitution, load_constitution
+from rlaif.errors import DataError, nearest
+from rlaif.evaluate.comparison.compared import Compared
+from rlaif.evaluate.comparison.gathering import gather
+from rlaif.evaluate.comparison.terms import Terms
+from rlaif.evaluate.principles.actions import Surroundings
+from rlaif.evaluate.principles.made import made_with, unknown_names, votes_of_principles
+from rlaif.evaluate.principles.patch import keys_of, patch_text, said_of
+from rlaif.evaluate.principles.suggest import Suggestion, Suggestions, suggest
+from rlaif.evaluate.principles.words import points
+from rlaif.numbers.weighted_votes import WeightedVotes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offer:
+    """`source` is the document to edit and `beside` where its new version belongs (for a shipped one: here). `people`:
+    whose votes these are."""
+
+    found: Suggestions
+    constitution: Constitution
+    source: Path
+    beside: Path
+    judge: str
+    people: str
+    notes: tuple[str, ...]
+
+    @property
+    def patch(self) -> str:
+        """A constitution that extends the edited one, or nothing where there is no edit."""
+        if not self.found.edits:
+            return ""
+        extends = self.beside.stem if self.source.parent != self.beside.parent else self.beside.name
+        return patch_text(self.found, self.constitution, extends, people=self.people)
+
+    @property
+    def sentence(self) -> str:
+        """What to change, in one sentence."""
+        found, people = self.found, f"{'simulated ' if 'simulated' in self.people else ''}people"
+        if found.because:
+            return f"What to change is not defined, because {found.because}."
+        if not found.edits:
+            return f"No edit of weights or tags can be shown to bring the labels nearer to {people}."
+        edits = "; ".join(f"{one.action.principle}: {said_of(one.action)}" for one in found.edits)
+        return f"{edits}. Agreement with {people} is predicted to change by {points(found.total)}."
+
+    def as_json(self) -> dict[str, Any]:
+        found = self.found
+        return {
+            "judge": self.judge,
+            "people": self.people,
+            "constitution": {"name": self.constitution.name, "version": self.constitution.version},
+            "agreement": found.agreement.as_dict(),
+            "edits": [_row(one) | {"yaml": keys_of(one.action)} for one in found.edits],
+            "total": found.total.as_dict(),
+            "rewordings": [_row(one) for one in found.rewordings],
+            "folds": found.folds,
+            "sentence": self.sentence,
+            "patch": self.patch,
+            "notes": list(self.notes),
+        }
+
+
+def _row(one: Suggestion) -> dict[str, Any]:
+    return {
+        "principle": one.action.principle,
+        "kind": one.action.kind,
+        "words": said_of(one.action),
+        "predicted": one.predicted.as_dict(),
+        "chosen_in_folds": one.chosen_in,
+        "looks": one.looks,
+    }
+
+
+def make_offer(
+    ai: Sequence[Path],
+    human: Sequence[Path],
+    *,
+    constitution: str | None = None,
+    judge: str | None = None,
+    num_folds: int = 5,
+    seed: int = 0,
+) -> Offer:
+    """Read, match and suggest. DataError where labels say nothing of principles, or of others than the document has."""
+    gathered = gather(human, ai, Terms(seed=seed))
+    compared = gathered.compared
+    name = _judge_with_marks(compared, judge)
+    source, beside = _source(ai, constitution)
+    edited = load_constitution(source)
+    made = replace(made_with(ai, name), constitution=edited)
+    votes = votes_of_principles(compared, name, made)
+    assert votes is not None
+    votes, notes = _as_written(votes, edited, source)
+    found = suggest(votes, _surroundings(compared, edited), num_folds=num_folds, seed=seed)
+    kinds = sorted({compared.raters[place].kind for place in compared.people})
+    return Offer(
+        found=found,
+        constitution=edited,
+        source=source,
+        beside=beside,
+        judge=name,
+        people=" and ".join(kinds),
+        notes=(*gathered.notes, *notes),
+    )
+
+
+def _judge_with_marks(compared: Compared, judge: str | None) -> str:
+    known = sorted(compared.marks)
+    if judge is not None and judge not in known:
+        named = [compared.raters[place].name for place in compared.judges]
+        why = "has no marks" if judge in named else f"is not among {', '.join(named)}"
+        raise DataError(
+            f"the judge {judge!r} {why}{nearest(judge, known)}.", do=f"With marks: {', '.join(known) or 'none'}."
+        )
+    if not known:
+        do = "Labels of `rlaif generate` and `rlaif labels judge` have a mark for every principle; docs/labels.md has the field."
+        raise DataError("no label on these pairs has marks, so nothing is known of its principles.", do=do)
+    if judge is None and len(known) > 1:
+        raise DataError(f"there are marks of several judges: {', '.join(known)}.", do="Name one with --judge.")
+    return judge or known[0]
+
+
+def _source(ai: Sequence[Path], constitution: str | None) -> tuple[Path, Path]:
+    """(the document to edit, where its new version belongs)."""
+    if constitution is not None:
+        path = Path(constitution)
+        if path.suffix or path.exists():
+            return path, path
+        return project_file(f"constitution/{constitution}.yaml"), Path(f"{constitution}.yaml")
+    saved = [folder / "constitution.yaml" for folder in ai if (folder / "constitution.yaml").is_file()]
+    if len(saved) != 1:
+        raise DataError("which constitution is to be edited?", do="Name it with --constitution.")
+    return saved[0], saved[0]
+
+
+def _as_written(votes: WeightedVotes, edited: Constitution, source: Path) -> tuple[WeightedVotes, list[str]]:
+    """The votes with the weights that the document has now, whatever the labels were made with."""
+    if unknown := unknown_names(votes.names, edited):
+        found = f"the labels have marks of principles that are not in the constitution: {', '.join(unknown)}."
+        do = "Name the constitution that the labels were made with (--constitution), or make them again."
+        raise DataError(found, where=str(source), do=do)
+    now = {one.id: one.weight if one.enabled else 0.0 for one in edited.principles}
+    weights = np.array([now[name] for name in votes.names])
+    notes = []
+    if other := [name for name, new, old in zip(votes.names, weights, votes.weights, strict=True) if new != old]:
+        notes.append(f"weights are those of {source}; the labels were made with others for {', '.join(other)}")
+    if silent := [one.id for one in edited.enabled if one.id not in votes.names]:
+        notes.append(f"the labels have no marks of {', '.join(silent)}")
+    return replace(votes, weights=weights), notes
+
+
+def _surroundings(compared: Compared, edited: Constitution) -> Surroundings:
+    every = sorted({tag for own in compared.tags for tag in own})
+    masks = {tag: np.array([tag in own for own in compared.tags], dtype=bool) for tag in every}
+    length = compared.styles.get("length", np.zeros(compared.num_things))
+    return Surroundings(
+        tags=masks,
+        longer=np.sign(np.nan_to_num(length)),
+        limits={one.id: one.tags for one in edited.principles if one.tags},
+    )
