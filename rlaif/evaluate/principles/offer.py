@@ -18,6 +18,7 @@ from rlaif.evaluate.principles.made import made_with, unknown_names, votes_of_pr
 from rlaif.evaluate.principles.patch import keys_of, patch_text, said_of
 from rlaif.evaluate.principles.suggest import Suggestion, Suggestions, suggest
 from rlaif.evaluate.principles.words import points
+from rlaif.feedback.previous import read_settings
 from rlaif.numbers.weighted_votes import WeightedVotes
 
 
@@ -122,7 +123,7 @@ def _judge_with_marks(compared: Compared, judge: str | None) -> str:
             f"the judge {judge!r} {why}{nearest(judge, known)}.", do=f"With marks: {', '.join(known) or 'none'}."
         )
     if not known:
-        do = "Labels of `rlaif generate` and `rlaif labels judge` have a mark for every principle; docs/labels.md has the field."
+        do = "Labels of `rlaif generate` and `rlaif labels judge` have them; `marks` in docs/labels.md is the field."
         raise DataError("no label on these pairs has marks, so nothing is known of its principles.", do=do)
     if judge is None and len(known) > 1:
         raise DataError(f"there are marks of several judges: {', '.join(known)}.", do="Name one with --judge.")
@@ -136,10 +137,13 @@ def _source(ai: Sequence[Path], constitution: str | None) -> tuple[Path, Path]:
         if path.suffix or path.exists():
             return path, path
         return project_file(f"constitution/{constitution}.yaml"), Path(f"{constitution}.yaml")
-    saved = [folder / "constitution.yaml" for folder in ai if (folder / "constitution.yaml").is_file()]
-    if len(saved) != 1:
-        raise DataError("which constitution is to be edited?", do="Name it with --constitution.")
-    return saved[0], saved[0]
+    runs = [folder for folder in ai if (folder / "settings.yaml").is_file()]
+    if len(runs) != 1:
+        raise DataError("label files do not say what they were judged by.", do="Name it with --constitution.")
+    named, project = read_settings(runs[0]).constitution, runs[0].resolve().parents[2]
+    if (project / named).is_file():
+        return project / named, project / named
+    return runs[0] / "constitution.yaml", Path(f"{Path(named).stem}.yaml")
 
 
 def _as_written(votes: WeightedVotes, edited: Constitution, source: Path) -> tuple[WeightedVotes, list[str]]:
