@@ -1,4 +1,4 @@
-"""Label files of a simulated judge with marks and of simulated people, to whom each principle is worth a known amount."""
+"""Label files of a simulated judge with marks, and of simulated people to whom a principle is worth a known amount."""
 
 from pathlib import Path
 
