@@ -54,8 +54,8 @@ def tags_and_sources(votes: pa.Table, pair_ids: Sequence[str]) -> dict[str, tupl
 
 
 def models_of(votes: pa.Table, things: pa.Table) -> list[tuple[str, str]]:
-    """(model of x, model of y) for each of these (pair_id, item); '' where no vote says. One pair may have been given by
-    several two models, and then its items tell which."""
+    """(model of x, model of y) for each of these (pair_id, item); '' where no vote says. One pair may have been
+    given by several two models, and then its items tell which."""
     wanted = things.append_column("place", pa.array(range(things.num_rows)))
     columns = _ask(_MODELS, votes, wanted)
     return list(zip(columns["model_x"].to_pylist(), columns["model_y"].to_pylist(), strict=True))

@@ -12,7 +12,7 @@
     models.py       win rates, strengths and ranks of the models that wrote the answers
     report.py       all of it in one JSON-able record, whose shape stands there
     sentences.py    the answers in plain words
-    sections.py     the record as tables, for terminal and Markdown
+    tables.py, sections.py   the record as tables, for terminal and Markdown
     rows.py         pair by pair, texts and votes: what one reads to understand a disagreement
     diff.py         two judges, or two reports, on the same labels
 

@@ -61,8 +61,8 @@ class Marks:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Alone:
-    """What a judge said of things that no person labelled: its share for the longer answer (M,), and the prompts. `models`
-    are those of the first and the second answer, and `share` is for the first."""
+    """What a judge said of M things that no person labelled: its `share` for x, that for the longer answer, the
+    prompts, and the `models` of x and of y."""
 
     prompts: tuple[str, ...]
     share: FloatArray

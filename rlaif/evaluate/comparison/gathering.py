@@ -24,7 +24,7 @@ from rlaif.numbers.figures import BoolArray, FloatArray, IntArray
 from rlaif.style import STYLES
 
 _SHARE = {"x": 1.0, "tie": 0.5, "both_bad": 0.5, "y": 0.0}
-_AS_JUDGE = " (judge)"  # behind a judge's name that a person has too
+AS_JUDGE = " (judge)"  # behind a judge's name that a person has too
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -153,7 +153,7 @@ def _raters(votes: pa.Table) -> tuple[tuple[Rater, ...], IntArray]:
     is_judge = pc.equal(votes["kind"], "judge")
     person_names = set(pc.unique(votes["rater"].filter(pc.invert(is_judge))).to_pylist())
     clashing = pc.and_(is_judge, pc.is_in(votes["rater"], value_set=pa.array(sorted(person_names), pa.string())))
-    names = pc.if_else(clashing, pc.binary_join_element_wise(votes["rater"], _AS_JUDGE, ""), votes["rater"])
+    names = pc.if_else(clashing, pc.binary_join_element_wise(votes["rater"], AS_JUDGE, ""), votes["rater"])
     told = pa.table({"name": names, "kind": votes["kind"], "p": pc.is_valid(votes["probability_x"])})
     rows = told.group_by("name").aggregate([("kind", "min"), ("p", "max")]).to_pylist()
     raters = sorted(
@@ -210,7 +210,7 @@ def _marks(
     found = {}
     for rater in raters:
         if rater.kind == "judge":
-            name = rater.name.removesuffix(_AS_JUDGE)
+            name = rater.name.removesuffix(AS_JUDGE)
             own = table.filter(pc.is_in(table["rater"], value_set=pa.array([rater.name, name])))
             if own.num_rows:
                 found[rater.name] = _marks_of(own, things, is_x_first, terms)
@@ -255,6 +255,6 @@ def _alone(votes: pa.Table, tables: pa.Table, raters: tuple[Rater, ...], terms: 
     found = {}
     for rater in raters:
         if rater.kind == "judge":
-            rows = names == rater.name.removesuffix(_AS_JUDGE)
+            rows = names == rater.name.removesuffix(AS_JUDGE)
             found[rater.name] = Alone(tuple(prompts[rows]), share[rows], longer[rows], tuple(models[rows]))
     return found

@@ -2,13 +2,14 @@
 
 Of each slice: how often the judge says what most people say, how often a person says what most others say there (people
 too agree less on some things), and by how much the judge's agreement differs from that on all other pairs. The
-differences of one kind are tested together, and only those that stand up to it (Benjamini and Yekutieli 2001) are called
-lower.
+differences of one kind are tested together, and only those that stand up to it (Benjamini and Yekutieli 2001) are
+called lower.
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from scipy import stats
 
 from rlaif.evaluate.comparison.batch import Batch, Key
 from rlaif.evaluate.comparison.compared import Compared
+from rlaif.numbers.ceiling import ceiling_measures
 from rlaif.numbers.coefficients import Coefficients
 from rlaif.numbers.figures import BoolArray, Estimate, Figure, FloatArray
 from rlaif.numbers.intervals import Measure, difference, mean_measure
@@ -24,6 +26,7 @@ from rlaif.numbers.linear import fit_linear
 LEAST_THINGS = 10
 MOST_SLICES = 25  # of a kind, those with most things
 FALSE_DISCOVERY_RATE = 0.05
+FIGURES = ("agreement", "human", "difference")
 NO_VOTE = "no pair here has both a verdict of the judge and people's votes"
 _LENGTH_EDGES = (-1.0, -0.3, 0.3, 1.0)  # doublings: half, about four fifths, five fourths, twice
 _LENGTH_NAMES = (
@@ -56,7 +59,7 @@ def slices_of(compared: Compared, judge: int) -> Iterator[Slice]:
         *_by_confidence(compared, judge),
     ):
         num_inside, num_known = int((one.inside & voted).sum()), int((one.known & voted).sum())
-        if LEAST_THINGS <= num_inside and (num_inside < num_known or one.kind == "confidence"):
+        if num_inside >= LEAST_THINGS and (num_inside < num_known or one.kind == "confidence"):
             yield one
 
 
@@ -99,63 +102,51 @@ def _by_confidence(compared: Compared, judge: int) -> Iterator[Slice]:
     known = np.isfinite(share)
     place = np.digitize(np.maximum(share, 1 - share), _CONFIDENCE_EDGES)
     ends = (0.5, *_CONFIDENCE_EDGES, 1.0)
-    for number, (low, high) in enumerate(zip(ends, ends[1:], strict=False)):
+    for number, (low, high) in enumerate(pairwise(ends)):
         yield Slice("confidence", f"{low:.2f} to {high:.2f}", known & (place == number), known)
 
 
 def add_slices(batch: Batch, compared: Compared, judge: int) -> list[Slice]:
     """Under ("judges", NAME, "slices", KIND, SLICE): `agreement`, `human`, `difference`. Gives the slices."""
     name, hits = compared.raters[judge].name, right(compared, judge)
-    human = _person_measure(compared)
+    human = ceiling_measures(compared.people_votes, np.zeros_like(compared.majority))["human"]
     found = list(slices_of(compared, judge))
     for one in found:
         own = mean_measure(np.where(one.inside, hits, np.nan), undefined=NO_VOTE)
         rest = mean_measure(np.where(one.known & ~one.inside, hits, np.nan), undefined=NO_VOTE)
         people = Measure(human.columns * one.inside[:, None], human.statistic)
-        key = ("judges", name, "slices", one.kind, one.name)
-        batch.add(
-            key, {"agreement": own, "human": people, "difference": difference(own, rest)}, shares=("agreement", "human")
-        )  # noqa: E501  # one call
+        measures = {"agreement": own, "human": people, "difference": difference(own, rest)}
+        batch.add(("judges", name, "slices", one.kind, one.name), measures, shares=("agreement", "human"))
     return found
 
 
-def _person_measure(compared: Compared) -> Measure:
-    from rlaif.numbers.ceiling import ceiling_measures
-
-    return ceiling_measures(compared.people_votes, np.zeros_like(compared.majority))["human"]
-
-
-def slices_json(found: dict[Key, Figure], compared: Compared, judge: int, slices: list[Slice]) -> dict[str, Any]:
-    """By kind, those of one kind tested together; a kind of one slice is nothing to compare."""
+def slices_json(found: Mapping[Key, Figure], compared: Compared, judge: int, slices: list[Slice]) -> dict[str, Any]:
+    """By kind, those of one kind tested together."""
     name, hits = compared.raters[judge].name, right(compared, judge)
     told: dict[str, Any] = {}
     for kind in dict.fromkeys(one.kind for one in slices):
         own = [one for one in slices if one.kind == kind]
         p_values = _adjusted([_p_value(hits, one, compared) for one in own])
-        rows = []
-        for one, p_value in zip(own, p_values, strict=True):
-            figures = {
-                key: found[("judges", name, "slices", kind, one.name, key)]
-                for key in ("agreement", "human", "difference")
-            }  # noqa: E501  # one mapping
-            gap = figures["difference"]
-            is_lower = (
-                p_value is not None and p_value <= FALSE_DISCOVERY_RATE and isinstance(gap, Estimate) and gap.value < 0
-            )  # noqa: E501  # one condition
-            rows.append(
-                {
-                    "name": one.name,
-                    **{key: figure.as_dict() for key, figure in figures.items()},
-                    "p_adjusted": p_value,
-                    "is_lower": is_lower,
-                }
-            )  # noqa: E501  # one row
-        told[kind] = rows
+        told[kind] = [
+            _row(one.name, {key: found["judges", name, "slices", kind, one.name, key] for key in FIGURES}, p_value)
+            for one, p_value in zip(own, p_values, strict=True)
+        ]
     return told
 
 
+def _row(name: str, figures: Mapping[str, Figure], p_value: float | None) -> dict[str, Any]:
+    gap = figures["difference"]
+    is_clear = p_value is not None and p_value <= FALSE_DISCOVERY_RATE
+    return {
+        "name": name,
+        **{key: figure.as_dict() for key, figure in figures.items()},
+        "p_adjusted": p_value,
+        "is_lower": is_clear and isinstance(gap, Estimate) and gap.value < 0,
+    }
+
+
 def _p_value(hits: FloatArray, one: Slice, compared: Compared) -> float | None:
-    """Two-sided, of no difference between the slice and the rest, clustered by prompt; None where there is no telling."""
+    """Two-sided, of no difference between the slice and the rest, by prompt; None where there is no telling."""
     known = one.known & np.isfinite(hits)
     columns = {"all": np.ones(int(known.sum())), "inside": one.inside[known].astype(np.float64)}
     fit = fit_linear(columns, hits[known], compared.prompts[known])

@@ -3,10 +3,11 @@
 Every pair is turned so that the judge's favourite is first: which answer is called first is an accident. People's side
 is the share of them who prefer that favourite, ties one half. A judge that gives choices has no probabilities to trust.
 
-Recalibrated probabilities are out of fold, folds of whole prompts: what is shown for them is what they would be worth on
-pairs that they were not learnt from.
+Recalibrated probabilities are out of fold, folds of whole prompts: what is shown for them is what they would be worth
+on pairs that they were not learnt from.
 """
 
+from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -55,7 +56,7 @@ def _both(probability: FloatArray, people: FloatArray) -> tuple[FloatArray, Floa
     return towards_favourite(np.where(known, probability, np.nan), np.where(known, people, np.nan))
 
 
-def calibration_json(found: dict[Key, Figure], name: str) -> dict[str, Any]:
+def calibration_json(found: Mapping[Key, Figure], name: str) -> dict[str, Any]:
     figures = under(found, "judges", name, "calibration")
     if not figures:
         return {"because": NO_PROBABILITIES}
@@ -77,8 +78,8 @@ def recalibrated(compared: Compared, judge: int, method: Method) -> FloatArray |
 
 
 def add_recalibration(batch: Batch, compared: Compared, judge: int) -> dict[str, str]:
-    """Under ("judges", NAME, "recalibration", METHOD): log loss, Brier score, calibration error; `gain`, by how much the
-    log loss is less than the judge's own. Gives why there is none, by method."""
+    """Under ("judges", NAME, "recalibration", METHOD): log loss, Brier score, calibration error; `gain`, by how much
+    the log loss is less than the judge's own. Gives why there is none, by method."""
     name, missing = compared.raters[judge].name, {}
     before = _loss(*_both(compared.share(judge), compared.people_share))
     for method in METHODS:
@@ -99,6 +100,15 @@ def add_recalibration(batch: Batch, compared: Compared, judge: int) -> dict[str,
         }
         batch.add(("judges", name, "recalibration", method), measures)
     return missing
+
+
+def recalibration_json(found: Mapping[Key, Figure], name: str, missing: Mapping[str, str]) -> dict[str, Any]:
+    return {
+        method: {"because": missing[method]}
+        if method in missing
+        else under(found, "judges", name, "recalibration", method)
+        for method in METHODS
+    }
 
 
 def _loss(said: FloatArray, came: FloatArray) -> FloatArray:
