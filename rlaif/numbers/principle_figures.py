@@ -12,7 +12,7 @@ label the side of Σ_k w_k l_k (`weighted_votes.py`):
   means of side · ψ_k, weighted by 1 and by the share of people who disagree. Each adds up to 1. A principle with more
   of the disagreements than of the labels is the one to look at.
 - `people_weight`, `judge_weight`: coefficients on l_k over its root mean square, all principles at once
-  (`debiased_logistic.py`), of people's votes and of the label. People decide less exactly than a weighted sum, so
+  (`weighed_columns.py`), of people's votes and of the label. People decide less exactly than a weighted sum, so
   theirs are smaller throughout: compare proportions.
 """
 
@@ -23,12 +23,12 @@ import numpy as np
 
 from rlaif.numbers.agreement import agreement, cohen_kappa, confusion_columns
 from rlaif.numbers.bootstrap import ClusterBootstrap, cluster_bootstrap
-from rlaif.numbers.debiased_logistic import SparseFit, fit_debiased
 from rlaif.numbers.figures import Figure, FloatArray, NotDefined, ratio
 from rlaif.numbers.intervals import Measure, Statistic, estimates
 from rlaif.numbers.logistic import standardised
 from rlaif.numbers.proportions import with_exact_ends
 from rlaif.numbers.shapley import Shapley, shapley_sides
+from rlaif.numbers.weighed_columns import Weighed, weigh_columns
 from rlaif.numbers.weighted_votes import CLEAR, WeightedVotes, changes_of_agreement, sides
 
 SHARES = ("opinion", "agreement")
@@ -73,7 +73,7 @@ def principle_figures(
         found[name][what] = with_exact_ends(one) if what in SHARES else one
     people, judge = _regressions(votes, votes.pooled if label is None else label, seed)
     for name in votes.names:
-        found[name] |= {"people_weight": _coefficient(people, name), "judge_weight": _coefficient(judge, name)}
+        found[name] |= {"people_weight": _weight(people, name), "judge_weight": _weight(judge, name)}
     worth = (votes.lean[:, None] * shapley.values).sum(axis=0)
     order = np.argsort(worth, kind="stable")
     pairs = max(int(votes.counted.sum()), 1)
@@ -138,13 +138,13 @@ def _shared(votes: WeightedVotes, values: FloatArray) -> dict[tuple[str, str], M
     return measures
 
 
-def _regressions(votes: WeightedVotes, label: FloatArray, seed: int) -> tuple[SparseFit | NotDefined, ...]:
+def _regressions(votes: WeightedVotes, label: FloatArray, seed: int) -> tuple[Weighed | NotDefined, ...]:
     """Of people's votes, and of the label, on the same columns and pairs."""
     columns = usable_columns(votes)
     if not columns:
         return (NotDefined(NO_LABEL, 0),) * 2
     return tuple(
-        fit_debiased(columns, outcomes[votes.counted], votes.codes[votes.counted], seed=seed)
+        weigh_columns(columns, outcomes[votes.counted], votes.codes[votes.counted], seed=seed)
         for outcomes in (votes.people, label)
     )
 
@@ -164,15 +164,13 @@ def usable_columns(votes: WeightedVotes) -> dict[str, FloatArray]:
     return {votes.names[place]: scaled[:, place] for place in kept}
 
 
-def _coefficient(found: SparseFit | NotDefined, name: str) -> Figure:
+def _weight(found: Weighed | NotDefined, name: str) -> Figure:
     if isinstance(found, NotDefined):
         return found
-    if name not in found.fit.names:
-        return NotDefined("it is silent on every pair that counts, or follows wholly from the others", found.fit.n)
-    return found.fit.estimate(name)
+    if name not in found.names:
+        return NotDefined("it is silent on every pair that counts, or follows wholly from the others", 0)
+    return found.weight(name)
 
 
-def _is_kept(found: SparseFit | NotDefined, name: str) -> bool | None:
-    if isinstance(found, NotDefined) or name not in found.fit.names:
-        return None
-    return bool(found.shrunk[found.fit.names.index(name)])
+def _is_kept(found: Weighed | NotDefined, name: str) -> bool | None:
+    return found.is_kept(name) if isinstance(found, Weighed) and name in found.names else None

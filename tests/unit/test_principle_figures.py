@@ -10,12 +10,12 @@ from sklearn.metrics import cohen_kappa_score
 from benchmarks.principles import HARMFUL, KNOWN, harm_run, order_run, simulate
 from rlaif.feedback.aggregate import label_verdicts
 from rlaif.numbers.bootstrap import cluster_bootstrap
-from rlaif.numbers.debiased_logistic import fit_debiased
 from rlaif.numbers.figures import Estimate, NotDefined
 from rlaif.numbers.logistic import fit_logistic
 from rlaif.numbers.pooling import pooled
 from rlaif.numbers.principle_figures import principle_figures
 from rlaif.numbers.shapley import shapley_sides
+from rlaif.numbers.weighed_columns import weigh_columns
 from rlaif.numbers.weighted_votes import WeightedVotes, sides
 from rlaif.records import Message, PrincipleVerdict, Prompt, Response, ResponsePair
 from rlaif.settings import LabelSettings
@@ -69,31 +69,23 @@ def test_the_error_stated_for_sampled_shapley_values_is_the_error_they_have():
 # --- regressions
 
 
-def test_without_a_penalty_the_debiased_fit_is_maximum_likelihood():
-    votes = simulate(np.random.default_rng(3), 300, KNOWN[:4])
-    columns = dict(zip("abcd", votes.odds.T, strict=True))
-    found = fit_debiased(columns, votes.people, votes.codes, penalty=0.0)
-    plain = fit_logistic(columns, votes.people, votes.codes)
-    assert found.fit.coefficients == pytest.approx(plain.coefficients, abs=1e-6)
-    assert found.fit.covariance == pytest.approx(plain.covariance, rel=1e-5)
-
-
-def test_a_step_takes_off_the_shrinkage_of_the_penalty():
-    votes = simulate(np.random.default_rng(4), 2000, KNOWN)
+def test_weights_are_maximum_likelihood_of_all_columns_and_the_penalty_says_which_are_needed():
+    votes = simulate(np.random.default_rng(4), 2000, np.array([2.0, 1.0, 0.5, 0.0, 0.0, 0.0]))
     columns = {str(place): column for place, column in enumerate(votes.odds.T)}
-    found = fit_debiased(columns, votes.people, votes.codes, penalty=0.02)
-    plain = fit_logistic(columns, votes.people, votes.codes).coefficients
-    assert (np.abs(found.shrunk) < np.abs(plain)).all()
-    assert found.shrunk[-1] == 0.0
-    assert np.abs(found.fit.coefficients - plain).max() < 0.2 * np.abs(found.shrunk - plain).max()
+    found, plain = weigh_columns(columns, votes.people, votes.codes), fit_logistic(columns, votes.people, votes.codes)
+    assert [found.weight(name) for name in columns] == [plain.estimate(name) for name in columns]
+    assert [found.is_kept(name) for name in "012"] == [True] * 3
+    assert (np.abs(found.shrunk[:3]) < plain.coefficients[:3]).all()
+    assert not all(found.is_kept(name) for name in "345")
 
 
-def test_votes_that_are_foretold_perfectly_have_no_weights():
+def test_votes_that_are_foretold_perfectly_have_shrunken_weights_without_an_interval():
     odds = np.random.default_rng(5).normal(size=(60, 2))
     columns = {"a": odds[:, 0], "b": odds[:, 1]}
-    found = fit_debiased(columns, (odds.sum(axis=1) > 0).astype(float), np.arange(60))
-    assert isinstance(found, NotDefined)
-    assert "perfectly" in found.because
+    found = weigh_columns(columns, (odds @ [2.0, 1.0] > 0).astype(float), np.arange(60))
+    assert found.weight("a").value > found.weight("b").value > 0
+    assert found.weight("a").low is None
+    assert "foretold" in found.weight("a").because
 
 
 def test_weights_in_the_judges_labels_are_those_of_the_constitution():
@@ -218,7 +210,7 @@ def test_silent_and_duplicate_principles_are_named_and_spoil_nothing():
     for name in ("silent", "copy"):
         assert "silent on every pair" in found.by_principle[name]["people_weight"].because
         assert found.kept[name] is None
-    assert "no verdict" in found.by_principle["silent"]["opinion"].because
+    assert "no rows" in found.by_principle["silent"]["opinion"].because
     assert found.by_principle["silent"]["worth"].value == 0.0
 
 

@@ -72,7 +72,7 @@ def test_a_mapping_that_was_put_in_can_be_changed_again():
     ids=["alias", "block text", "a comment inside"],
 )
 def test_what_cannot_be_changed_alone_is_refused_with_its_name(text):
-    with pytest.raises(InputError, match=r"principles\.0\.weight.*by hand"):
+    with pytest.raises(InputError, match=r"(?s)principles\.0\.weight.*by hand"):
         edit(("principles", 0, "weight"), 2.0, text)
 
 
