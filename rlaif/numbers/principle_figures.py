@@ -3,9 +3,12 @@
 For principle k, with l_k its log-odds (0: silent), w_k its weight, s the people's share for the first answer, and the
 label the side of Σ_k w_k l_k (`weighted_votes.py`):
 
-- `opinion`: of the pairs it has a verdict on, the share on which it prefers an answer (P outside 0.45 … 0.55).
-- `agreement`, `kappa`: of its opinions with people; Cohen's κ, two classes, people's ties half a vote each.
-- `strength`: κ · opinion (as in feedback-forensics): high takes both having an opinion and being right.
+- `opinion`: the share of the pairs on which it prefers an answer (P outside 0.45 … 0.55), be it silent on others or
+  not.
+- `kappa`: of its opinions with people, ties half a vote each: Cohen's κ over every pair and its mirror image, as which
+  answer is called the first is an accident. Chance is then 1/2, and κ = 2 · agreement − 1, as in feedback-forensics.
+- `strength`: κ · opinion: the share of all pairs on which it sides with people, less that on which it sides against
+  them.
 - `drop_one`: agreement of the label made without it, less that with it. Above 0: people agree better without.
 - `worth`: its Shapley value in the agreement, mean of (s − 1/2) · ψ_k. All add up to agreement − 1/2, a coin's.
 - `label_share`, `disagreement_share`: whose doing the labels are, and of those, the ones that people disagree with:
@@ -21,7 +24,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rlaif.numbers.agreement import agreement, cohen_kappa, confusion_columns
 from rlaif.numbers.bootstrap import ClusterBootstrap, cluster_bootstrap
 from rlaif.numbers.figures import Figure, FloatArray, NotDefined, ratio
 from rlaif.numbers.intervals import Measure, Statistic, estimates
@@ -31,7 +33,6 @@ from rlaif.numbers.shapley import Shapley, shapley_sides
 from rlaif.numbers.weighed_columns import Weighed, weigh_columns
 from rlaif.numbers.weighted_votes import CLEAR, WeightedVotes, changes_of_agreement, sides
 
-SHARES = ("opinion", "agreement")
 NO_OPINION = "it has no opinion on any pair that people voted on"
 NO_LABEL = "no pair has both a label and people's votes"
 ALL_AGREE = "no label that names an answer disagrees with anybody"
@@ -70,7 +71,7 @@ def principle_figures(
     computed = dict(zip(measures, estimates(bootstrap, named).values(), strict=True))
     found: dict[str, Figures] = {name: {} for name in ("", *votes.names)}
     for (name, what), one in computed.items():
-        found[name][what] = with_exact_ends(one) if what in SHARES else one
+        found[name][what] = with_exact_ends(one) if what == "opinion" else one
     people, judge = _regressions(votes, votes.pooled if label is None else label, seed)
     for name in votes.names:
         found[name] |= {"people_weight": _weight(people, name), "judge_weight": _weight(judge, name)}
@@ -99,23 +100,20 @@ def _mean(above: int, below: int, undefined: str) -> Statistic:
 
 def _own(votes: WeightedVotes, place: int) -> dict[str, Measure]:
     """What can be told of one principle without the others."""
-    said = votes.probabilities[:, place]
-    has_opinion = np.abs(np.nan_to_num(said, nan=0.5) - 0.5) > CLEAR
-    own = np.stack([has_opinion & (said > 0.5), has_opinion & (said < 0.5)], axis=1).astype(np.float64)
-    share = np.nan_to_num(votes.people, nan=0.0)
-    people = np.stack([share, 1 - share], axis=1) * np.isfinite(votes.people)[:, None]
-    confusion = confusion_columns(own, people)
-    every = np.column_stack([confusion, has_opinion, votes.heard[:, place]])
+    said = np.nan_to_num(votes.probabilities[:, place], nan=0.5)
+    opinion = (np.abs(said - 0.5) > CLEAR).astype(np.float64)
+    known = opinion * np.isfinite(votes.people)
+    right = known * 2 * np.sign(said - 0.5) * np.nan_to_num(votes.people - 0.5)  # 1 with people, −1 against them
+    every = np.column_stack([right, known, opinion, votes.heard.any(axis=1)])
     return {
-        "opinion": Measure(every, _mean(4, 5, "it has no verdict on any of these pairs")),
-        "agreement": Measure(confusion, Statistic(agreement, NO_OPINION)),
-        "kappa": Measure(confusion, Statistic(cohen_kappa, f"{NO_OPINION}, or all are for one side")),
-        "strength": Measure(every, Statistic(_strength, f"{NO_OPINION}, or all are for one side")),
+        "opinion": Measure(every[:, 2:], _mean(0, 1, "no principle has a verdict on any pair")),
+        "kappa": Measure(every[:, :2], _mean(0, 1, NO_OPINION)),
+        "strength": Measure(every, Statistic(_strength, NO_OPINION)),
     }
 
 
 def _strength(sums: FloatArray) -> FloatArray:
-    return np.asarray(cohen_kappa(sums[..., :4]) * ratio(sums[..., 4], sums[..., 5]))
+    return np.asarray(ratio(sums[..., 0], sums[..., 1]) * ratio(sums[..., 2], sums[..., 3]))
 
 
 def _shared(votes: WeightedVotes, values: FloatArray) -> dict[tuple[str, str], Measure]:
@@ -143,10 +141,9 @@ def _regressions(votes: WeightedVotes, label: FloatArray, seed: int) -> tuple[We
     columns = usable_columns(votes)
     if not columns:
         return (NotDefined(NO_LABEL, 0),) * 2
-    return tuple(
-        weigh_columns(columns, outcomes[votes.counted], votes.codes[votes.counted], seed=seed)
-        for outcomes in (votes.people, label)
-    )
+    codes = votes.codes[votes.counted]
+    people, judge = (outcomes[votes.counted] for outcomes in (votes.people, label))
+    return weigh_columns(columns, people, codes, seed=seed), weigh_columns(columns, judge, codes, seed=seed)
 
 
 def usable_columns(votes: WeightedVotes) -> dict[str, FloatArray]:

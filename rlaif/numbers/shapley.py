@@ -18,10 +18,10 @@ import numpy as np
 from rlaif.numbers.figures import FloatArray
 from rlaif.numbers.weighted_votes import sides
 
-MAX_CELLS = 1 << 26  # coalitions × pairs up to which it is exact: 15 principles on 2,000 pairs
+MAX_CELLS = 1 << 25  # coalitions × pairs up to which it is exact: 15 principles on 1,000 pairs
 MIN_ORDERS, MAX_ORDERS = 8, 512  # of each pair, where it is sampled
 SAMPLED_CELLS = 1 << 22  # orders × pairs that are enough for a mean over the pairs
-_BLOCK = 1 << 22
+_BLOCK = 1 << 18  # cells held at a time: what a processor's cache holds
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -9,13 +9,15 @@ shrunken weights stand alone, without an interval.
 
 from dataclasses import dataclass
 
+import numpy as np
 from numpy.typing import ArrayLike
 
-from rlaif.numbers.coefficients import Coefficients, rows_of
-from rlaif.numbers.figures import Estimate, Figure, FloatArray, NotDefined
+from rlaif.numbers.coefficients import Coefficients, Rows, rows_of
+from rlaif.numbers.figures import BoolArray, Estimate, Figure, FloatArray, NotDefined
 from rlaif.numbers.logistic import fit_logistic
 from rlaif.numbers.sparse_logistic import PenaltyChoice, choose_penalty, fit_l1_logistic
 
+MAX_ROWS = 20_000  # to choose the penalty on: the weights themselves are computed on all
 SHRUNK = "no interval: the votes are foretold too well, so this is what the L1 penalty leaves of a weight without end"
 
 
@@ -46,12 +48,19 @@ def weigh_columns(
     rows = rows_of(columns, outcomes, clusters)
     if rows.because:
         return NotDefined(rows.because, len(rows.outcomes))
-    chosen = choose_penalty(rows.design, rows.outcomes, rows.codes, seed=seed)
+    some = _some(rows, seed)
+    chosen = choose_penalty(rows.design[some], rows.outcomes[some], rows.codes[some], seed=seed)
     if isinstance(chosen, NotDefined):
         return chosen
     penalty = _simplest(chosen)
-    shrunk = fit_l1_logistic(rows.design, rows.outcomes, penalty, start=chosen.coefficients)
+    shrunk = fit_l1_logistic(rows.design[some], rows.outcomes[some], penalty, start=chosen.coefficients)
     return Weighed(rows.names, shrunk, penalty, fit_logistic(columns, outcomes, clusters))
+
+
+def _some(rows: Rows, seed: int) -> BoolArray:
+    """Whole clusters with about so many rows as are enough to choose a penalty on."""
+    share = min(1.0, MAX_ROWS / len(rows.outcomes))
+    return np.asarray(np.random.default_rng(seed).permutation(rows.groups)[rows.codes] < max(share * rows.groups, 1))
 
 
 def _simplest(chosen: PenaltyChoice) -> float:

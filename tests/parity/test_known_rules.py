@@ -3,6 +3,9 @@
 The rules are written down here as patterns, beside others that the pairs were not made from; a *simulated* judge has an
 opinion where a pattern is found in one of the two answers alone. Whose votes: the published preferences, themselves
 simulated by a rule. 30, 30 and 60 pairs of 3, 3 and 6 prompts: values, without intervals.
+
+What no figure can tell apart is a rule and its shadow: in the aligned set, the answers that begin with "The" are the
+truthful ones, and their preferences follow that rule as exactly as the ones they were made from. It stands by itself.
 """
 
 import csv
@@ -11,6 +14,7 @@ import re
 import numpy as np
 import pytest
 
+from rlaif.numbers.figures import Estimate
 from rlaif.numbers.principle_figures import principle_figures
 from rlaif.numbers.weighted_votes import WeightedVotes
 from tests.parity.published_data import folder
@@ -35,8 +39,8 @@ OTHERS = {
     "refreshing": r"(?i)refreshing",
     "once upon a time": r"(?i)once upon a time",
     "many words": r"(\S+\s+){25}",
-    "begins with the": r"\A\s*The\b",
 }
+SHADOW = r"\A\s*The\b"
 
 
 def opinions(pattern: str, pairs) -> np.ndarray:
@@ -45,12 +49,11 @@ def opinions(pattern: str, pairs) -> np.ndarray:
     return np.where(found[:, 0] == found[:, 1], np.nan, np.where(found[:, 0], 0.9, 0.1))
 
 
-def read(name: str) -> WeightedVotes:
+def read(name: str, rules) -> WeightedVotes:
     with (folder("icai_synthetic") / name).open(newline="") as file:
         rows = list(csv.DictReader(file))
     texts = [tuple(row[f"text_{side}"].partition("Output:") for side in "ab") for row in rows]
     pairs = [(a[2], b[2]) for a, b in texts]
-    rules = {**SETS[name], **OTHERS}
     return WeightedVotes(
         names=tuple(rules),
         probabilities=np.stack([opinions(pattern, pairs) for pattern in rules.values()], axis=1),
@@ -62,14 +65,18 @@ def read(name: str) -> WeightedVotes:
 
 @pytest.mark.parametrize("name", SETS)
 def test_the_rules_that_the_pairs_were_made_from_come_out_on_top(name):
-    votes = read(name)
-    found = principle_figures(votes, num_resamples=100)
+    found = principle_figures(read(name, {**SETS[name], **OTHERS}), num_resamples=100)
     known = set(SETS[name])
-    by_worth = list(reversed(found.order))
-    strengths = {one: figures["strength"].value for one, figures in found.by_principle.items()
-                 if hasattr(figures["strength"], "value")}  # fmt: skip
-    by_strength = sorted(strengths, key=lambda one: -strengths[one])
-    assert set(by_worth[: len(known)]) == known
-    assert set(by_strength[: len(known)]) == known
-    for one in known:
-        assert found.by_principle[one]["kappa"].value > 0.8
+    strengths = {one: figures["strength"] for one, figures in found.by_principle.items()}
+    spoken = sorted((one for one in strengths if isinstance(strengths[one], Estimate)),
+                    key=lambda one: -strengths[one].value)  # fmt: skip
+    assert set(spoken[: len(known)]) == known
+    assert set(found.order[-len(known) :]) == known
+    assert all(found.by_principle[one]["kappa"].value == 1.0 for one in known)
+
+
+def test_the_shadow_of_a_rule_is_as_good_as_the_rule():
+    name = "synthetic_data_aligned_vqvtb.csv"
+    found = principle_figures(read(name, {**ALIGNED, "begins with the": SHADOW}), num_resamples=100)
+    assert found.by_principle["begins with the"]["kappa"].value == 1.0
+    assert found.by_principle["begins with the"]["kappa"].n == 17

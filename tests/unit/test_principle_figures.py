@@ -154,19 +154,32 @@ def test_the_soft_label_is_the_pool_of_its_principles():
         assert votes.pooled[row] == pytest.approx(expected, abs=1e-12, nan_ok=True)
 
 
-def test_opinion_kappa_and_strength_are_those_of_scikit_learn():
+def test_kappa_is_that_of_every_pair_and_its_mirror_image():
     votes = simulate(np.random.default_rng(9), 200, KNOWN)
     found = principle_figures(votes, num_resamples=100).by_principle
     for place, name in enumerate(votes.names):
         said = votes.probabilities[:, place]
         clear = np.abs(said - 0.5) > 0.05  # NaN is no opinion
-        kappa = cohen_kappa_score(said[clear] > 0.5, votes.people[clear] > 0.5)
-        opinion = clear.sum() / np.isfinite(said).sum()
-        assert found[name]["opinion"].value == pytest.approx(opinion)
+        own, people = said[clear] > 0.5, votes.people[clear] > 0.5
+        kappa = cohen_kappa_score(np.concatenate([own, ~own]), np.concatenate([people, ~people]))
+        assert found[name]["opinion"].value == pytest.approx(clear.sum() / 200)
         assert found[name]["kappa"].value == pytest.approx(kappa)
-        assert found[name]["strength"].value == pytest.approx(kappa * opinion)
-        assert found[name]["kappa"].n == clear.sum()
-        assert found[name]["opinion"].n == np.isfinite(said).sum()
+        assert found[name]["strength"].value == pytest.approx(kappa * clear.sum() / 200)
+        assert (found[name]["kappa"].n, found[name]["opinion"].n) == (clear.sum(), 200)
+
+
+def test_which_answer_is_called_the_first_changes_nothing():
+    votes = simulate(np.random.default_rng(16), 120, HARMFUL[:4])
+    turned = np.arange(120) % 3 == 0
+    other = WeightedVotes(
+        names=votes.names, probabilities=np.where(turned[:, None], 1 - votes.probabilities, votes.probabilities),
+        weights=votes.weights, people=np.where(turned, 1 - votes.people, votes.people), codes=votes.codes,
+    )  # fmt: skip
+    first, second = (principle_figures(one, num_resamples=100) for one in (votes, other))
+    assert first.order == second.order
+    for name in votes.names:
+        for what, one in first.by_principle[name].items():
+            assert second.by_principle[name][what].value == pytest.approx(one.value, abs=1e-6), what
 
 
 def test_worth_adds_up_to_the_agreement_beyond_a_coin_and_shares_to_one():
@@ -210,7 +223,8 @@ def test_silent_and_duplicate_principles_are_named_and_spoil_nothing():
     for name in ("silent", "copy"):
         assert "silent on every pair" in found.by_principle[name]["people_weight"].because
         assert found.kept[name] is None
-    assert "no rows" in found.by_principle["silent"]["opinion"].because
+    assert found.by_principle["silent"]["opinion"].value == 0.0
+    assert "no opinion" in found.by_principle["silent"]["strength"].because
     assert found.by_principle["silent"]["worth"].value == 0.0
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from rlaif.constitution import Constitution, load_constitution
 from rlaif.errors import nearest
+from rlaif.evaluate.principles.actions import Surroundings
 from rlaif.feedback.previous import read_settings
 from rlaif.labels.table import judge_of
 from rlaif.numbers.weighted_votes import Kind, WeightedVotes
@@ -58,6 +59,22 @@ def votes_of_principles(compared: "Compared", judge: str, made: Made) -> Weighte
         codes=compared.prompts,
         floor=made.floor,
         kind=made.kind,
+    )
+
+
+def surroundings(compared: "Compared", constitution: Constitution | None) -> Surroundings:
+    """What is known of the pairs beside the votes."""
+    places: dict[str, list[int]] = {}
+    for place, own in enumerate(compared.tags):
+        for tag in own:
+            places.setdefault(tag, []).append(place)
+    masks = {tag: np.isin(np.arange(compared.num_things), places[tag]) for tag in sorted(places)}
+    length = compared.styles.get("length", np.zeros(compared.num_things))
+    principles = () if constitution is None else constitution.principles
+    return Surroundings(
+        tags=masks,
+        longer=np.sign(np.nan_to_num(length)),
+        limits={one.id: one.tags for one in principles if one.tags},
     )
 
 

@@ -13,11 +13,9 @@ from rlaif.errors import DataError, nearest
 from rlaif.evaluate.comparison.compared import Compared
 from rlaif.evaluate.comparison.gathering import gather
 from rlaif.evaluate.comparison.terms import Terms
-from rlaif.evaluate.principles.actions import Surroundings
-from rlaif.evaluate.principles.made import made_with, unknown_names, votes_of_principles
-from rlaif.evaluate.principles.patch import keys_of, patch_text, said_of
-from rlaif.evaluate.principles.suggest import Suggestion, Suggestions, suggest
-from rlaif.evaluate.principles.words import points
+from rlaif.evaluate.principles.made import made_with, surroundings, unknown_names, votes_of_principles
+from rlaif.evaluate.principles.patch import change_sentence, patch_text, suggestions_json
+from rlaif.evaluate.principles.suggest import Suggestions, suggest
 from rlaif.feedback.previous import read_settings
 from rlaif.numbers.weighted_votes import WeightedVotes
 
@@ -46,13 +44,7 @@ class Offer:
     @property
     def sentence(self) -> str:
         """What to change, in one sentence."""
-        found, people = self.found, f"{'simulated ' if 'simulated' in self.people else ''}people"
-        if found.because:
-            return f"What to change is not defined, because {found.because}."
-        if not found.edits:
-            return f"No edit of weights or tags can be shown to bring the labels nearer to {people}."
-        edits = "; ".join(f"{one.action.principle}: {said_of(one.action)}" for one in found.edits)
-        return f"{edits}. Agreement with {people} is predicted to change by {points(found.total)}."
+        return change_sentence(self.found, self.people)
 
     def as_json(self) -> dict[str, Any]:
         found = self.found
@@ -61,25 +53,11 @@ class Offer:
             "people": self.people,
             "constitution": {"name": self.constitution.name, "version": self.constitution.version},
             "agreement": found.agreement.as_dict(),
-            "edits": [_row(one) | {"yaml": keys_of(one.action)} for one in found.edits],
-            "total": found.total.as_dict(),
-            "rewordings": [_row(one) for one in found.rewordings],
-            "folds": found.folds,
+            **suggestions_json(found),
             "sentence": self.sentence,
             "patch": self.patch,
             "notes": list(self.notes),
         }
-
-
-def _row(one: Suggestion) -> dict[str, Any]:
-    return {
-        "principle": one.action.principle,
-        "kind": one.action.kind,
-        "words": said_of(one.action),
-        "predicted": one.predicted.as_dict(),
-        "chosen_in_folds": one.chosen_in,
-        "looks": one.looks,
-    }
 
 
 def make_offer(
@@ -101,7 +79,7 @@ def make_offer(
     votes = votes_of_principles(compared, name, made)
     assert votes is not None
     votes, notes = _as_written(votes, edited, source)
-    found = suggest(votes, _surroundings(compared, edited), num_folds=num_folds, seed=seed)
+    found = suggest(votes, surroundings(compared, edited), num_folds=num_folds, seed=seed)
     kinds = sorted({compared.raters[place].kind for place in compared.people})
     return Offer(
         found=found,
@@ -160,14 +138,3 @@ def _as_written(votes: WeightedVotes, edited: Constitution, source: Path) -> tup
     if silent := [one.id for one in edited.enabled if one.id not in votes.names]:
         notes.append(f"the labels have no marks of {', '.join(silent)}")
     return replace(votes, weights=weights), notes
-
-
-def _surroundings(compared: Compared, edited: Constitution) -> Surroundings:
-    every = sorted({tag for own in compared.tags for tag in own})
-    masks = {tag: np.array([tag in own for own in compared.tags], dtype=bool) for tag in every}
-    length = compared.styles.get("length", np.zeros(compared.num_things))
-    return Surroundings(
-        tags=masks,
-        longer=np.sign(np.nan_to_num(length)),
-        limits={one.id: one.tags for one in edited.principles if one.tags},
-    )

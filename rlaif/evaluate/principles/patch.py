@@ -57,6 +57,38 @@ def said_of(action: Action) -> str:
             return REWORDINGS[action.kind]
 
 
+def change_sentence(found: Suggestions, people: str) -> str:
+    """What to change, and what that is predicted to bring. `people`: whose votes, human or simulated."""
+    who = "simulated people" if people == "simulated" else "people"
+    if found.because:
+        return f"What to change is not defined, because {found.because}."
+    if not found.edits:
+        return f"No edit of weights or tags can be shown to bring the labels nearer to {who}."
+    edits = "; ".join(f"{one.action.principle}: {said_of(one.action)}" for one in found.edits)
+    return f"{edits}. Agreement with {who} is predicted to change by {points(found.total)}."
+
+
+def suggestions_json(found: Suggestions) -> dict[str, Any]:
+    """Suggestions as a report holds them."""
+    return {
+        "edits": [_row(one) | {"yaml": keys_of(one.action)} for one in found.edits],
+        "total": found.total.as_dict(),
+        "rewordings": [_row(one) for one in found.rewordings],
+        "folds": found.folds,
+    }
+
+
+def _row(one: Suggestion) -> dict[str, Any]:
+    return {
+        "principle": one.action.principle,
+        "kind": one.action.kind,
+        "words": said_of(one.action),
+        "predicted": one.predicted.as_dict(),
+        "chosen_in_folds": one.chosen_in,
+        "looks": one.looks,
+    }
+
+
 def next_version(version: str) -> str:
     """2 after 1 or none, 1.5 after 1.4, `draft-2` after `draft`."""
     found = re.fullmatch(r"(.*?)(\d+)", version)

@@ -15,16 +15,23 @@ marks. A figure is `{"value", "low", "high", "n", "clusters"}`, or null with `be
       "costly": [names without which people agree better, shown beyond doubt although all were looked at],
       "shapley": {"method": "exact" | "sampled", "orders", "error": largest standard error that sampling adds},
       "prediction": {"predicted", "actual": figures, "sentence"} or null: of a constitution that `--apply` wrote,
-      "sentence": which principle, in plain words, "notes": [what a reader should know]
+      "suggestions": {"edits", "total", "rewordings", "folds"} as of `rlaif compare suggest`, null above MAX_SUGGESTED
+      pairs, "sentence": which principle, in plain words; "change": what to change; "notes": [what a reader should know]
     }
+
+`section_of(ai_paths)` is the same as a function of the two, for a report of several judges.
 """
 
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rlaif.evaluate.principles.made import Made, unknown_names, votes_of_principles
+from rlaif.evaluate.principles.made import Made, made_with, surroundings, unknown_names, votes_of_principles
+from rlaif.evaluate.principles.patch import change_sentence, suggestions_json
 from rlaif.evaluate.principles.prediction import predicted_beside_actual
+from rlaif.evaluate.principles.suggest import Suggestions, suggest
 from rlaif.evaluate.principles.words import percent, points
 from rlaif.numbers.bootstrap import ClusterBootstrap
 from rlaif.numbers.figures import Estimate, FloatArray
@@ -34,6 +41,14 @@ from rlaif.numbers.weighted_votes import WeightedVotes, changes_of_agreement, si
 
 if TYPE_CHECKING:
     from rlaif.evaluate.comparison.compared import Compared
+
+
+MAX_SUGGESTED = 20_000  # pairs up to which a report looks at edits too: with 100,000 they take half a minute
+
+
+def section_of(paths: Sequence[Path]) -> Callable[["Compared", str], dict[str, Any]]:
+    """What a report calls for each judge of these files and runs."""
+    return lambda compared, judge: principle_section(compared, judge, made_with(paths, judge))
 
 
 def principle_section(compared: "Compared", judge: str, made: Made | None = None) -> dict[str, Any]:
@@ -46,11 +61,12 @@ def principle_section(compared: "Compared", judge: str, made: Made | None = None
     label = compared.share(own) if compared.raters[own].is_soft else None
     found = principle_figures(votes, label=label, bootstrap=compared.bootstrap, seed=compared.terms.seed)
     costly = _costly(votes, compared.bootstrap)
-    kinds = {compared.raters[place].kind for place in compared.people}
+    people = " and ".join(sorted({compared.raters[place].kind for place in compared.people}))
+    offered = _suggested(compared, votes, made)
     return {
         "pairs": int(votes.counted.sum()),
         "prompts": len(np.unique(votes.codes[votes.counted])),
-        "people": " and ".join(sorted(kinds)),
+        "people": people,
         "agreement": found.agreement.as_dict(),
         "principles": {name: _row(found, votes, place) for place, name in enumerate(votes.names)},
         "order": list(found.order),
@@ -61,9 +77,19 @@ def principle_section(compared: "Compared", judge: str, made: Made | None = None
             "error": found.sampling_error,
         },
         "prediction": predicted_beside_actual(made.constitution, found.agreement),
-        "sentence": _sentence(found, costly, "simulated people" if kinds == {"simulated"} else "people"),
+        "suggestions": offered and suggestions_json(offered),
+        "sentence": _sentence(found, costly, "simulated people" if people == "simulated" else "people"),
+        "change": "`rlaif compare suggest` looks for edits." if offered is None else change_sentence(offered, people),
         "notes": _notes(votes, label, made),
     }
+
+
+def _suggested(compared: "Compared", votes: WeightedVotes, made: Made) -> Suggestions | None:
+    if votes.counted.sum() > MAX_SUGGESTED:
+        return None
+    terms = compared.terms
+    around = surroundings(compared, made.constitution)
+    return suggest(votes, around, num_resamples=terms.num_resamples, seed=terms.seed)
 
 
 def _row(found: PrincipleFigures, votes: WeightedVotes, place: int) -> dict[str, Any]:
