@@ -82,6 +82,7 @@ def _end(node: Node) -> int | None:
     """Where a value on its own lines ends; None for one whose end is not its last character."""
     if isinstance(node, ScalarNode):
         return None if node.style in ("|", ">") else int(node.end_mark.index)
+    assert isinstance(node, SequenceNode | MappingNode)
     if node.flow_style:
         return int(node.end_mark.index)
     if not node.value:

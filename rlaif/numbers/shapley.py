@@ -15,7 +15,7 @@ from math import factorial
 
 import numpy as np
 
-from rlaif.numbers.figures import FloatArray
+from rlaif.numbers.figures import FloatArray, IntArray
 from rlaif.numbers.weighted_votes import sides
 
 MAX_CELLS = 1 << 25  # coalitions × pairs up to which it is exact: 15 principles on 1,000 pairs
@@ -76,7 +76,7 @@ def _sampled(parts: FloatArray, seed: int) -> Shapley:
     return Shapley(mean, spread, 2 * couples)
 
 
-def _joining(parts: FloatArray, order: FloatArray) -> FloatArray:
+def _joining(parts: FloatArray, order: IntArray) -> FloatArray:
     """What each principle changes when they join in this order (N, P)."""
     reached = sides(np.take_along_axis(parts, order, axis=1).cumsum(axis=1))
     changed = np.diff(reached, axis=1, prepend=0.0)
