@@ -126,9 +126,8 @@ def main() -> None:
     else:
         print("     pairs   seconds   peak MB   report KB")
         for own in results:
-            print(
-                f"{own['pairs']:>10,}{own['seconds']:>10.2f}{own['peak_bytes'] / 1e6:>10,.0f}{own['report_bytes'] / 1e3:>12,.0f}"
-            )
+            sizes = f"{own['peak_bytes'] / 1e6:>10,.0f}{own['report_bytes'] / 1e3:>12,.0f}"
+            print(f"{own['pairs']:>10,}{own['seconds']:>10.2f}{sizes}")
     missed = [
         f"{own['pairs']:,} pairs took {own['seconds']:.1f} s"
         for own in results

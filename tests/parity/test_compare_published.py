@@ -12,15 +12,14 @@ from rlaif.cli import main
 from tests.parity import published_data
 from tests.parity.test_numbers_we_reproduce import AGAINST_MAJORITY, PANEL
 
-KAPPAS = {("annotator1", "annotator2"): "0.8520", ("annotator1", "annotator3"): "0.8789", ("annotator2", "annotator3"): "0.8617"}  # fmt: skip
+KAPPAS = {(1, 2): "0.8520", (1, 3): "0.8789", (2, 3): "0.8617"}
 FILES = {"gpt": "gpt-3.5-turbo-testset-v1.json", "pandalm": "pandalm-7b-testset-v1.json"}
 
 
 def rlaif(*arguments):
-    try:
+    with pytest.raises(SystemExit) as ended:
         main.run([str(one) for one in arguments])
-    except SystemExit as ended:
-        assert not ended.code
+    assert not ended.value.code
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +59,10 @@ def as_printed(figure, published):
 def test_peoples_kappas_are_the_published_ones(reports):
     for (one, other), published in KAPPAS.items():
         for report in reports.values():
-            assert as_printed(report["rater_pairs"][f"{one} / {other}"]["cohen_kappa"], published) == published
+            assert (
+                as_printed(report["rater_pairs"][f"annotator{one} / annotator{other}"]["cohen_kappa"], published)
+                == published
+            )
     for name, published in PANEL.items():
         assert as_printed(reports["gpt"]["people"][name], published) == published
 
