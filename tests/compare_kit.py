@@ -25,6 +25,7 @@ class Pairs:
     prompts: int
     seed: int = 0
     tags: tuple[str, ...] = ()
+    sides: str = "ab"  # what the two answers begin with
     longer: np.ndarray = field(init=False)  # by how many words the first is longer
     better: np.ndarray = field(init=False)  # 1 the first, −1 the second
 
@@ -35,7 +36,10 @@ class Pairs:
 
     def texts(self, place):
         words = [20 + max(0, self.longer[place]), 20 + max(0, -self.longer[place])]
-        first, second = (" ".join([side, str(place), *["word"] * n]) for side, n in zip("ab", words, strict=True))
+        first, second = (
+            " ".join([side, str(place), *(f"w{number}" for number in range(n))])
+            for side, n in zip(self.sides, words, strict=True)
+        )
         return (Message("user", f"Question {place % self.prompts}?"),), first, second
 
     def tag(self, place):

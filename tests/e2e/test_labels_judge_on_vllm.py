@@ -26,7 +26,7 @@ judge: {model: tiny-judge}
 CONSTITUTION = """
 name: kind
 principles:
-- {id: kind, text: The response should be kind and friendly., question: Which response is kinder?}
+- {id: kind, text: The response should be kind and friendly., question: "Which response is kinder?"}
 """
 KIND = "Thank you for asking, dear friend! I am glad to help you."
 RUDE = "What a stupid question. Go away and leave me alone."

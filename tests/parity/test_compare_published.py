@@ -28,9 +28,7 @@ def files(tmp_path_factory):
     texts = source / "testset-v1.json"
     rlaif("labels", "import", texts, "--output", folder / "people.jsonl")
     for name, file in FILES.items():
-        rlaif(
-            "labels", "import", source / file, "--texts", texts, "--rater", name, "--output", folder / f"{name}.jsonl"
-        )
+        rlaif("labels", "import", source / file, "--texts", texts, "--output", folder / f"{name}.jsonl")
     return folder
 
 
@@ -69,7 +67,8 @@ def test_peoples_kappas_are_the_published_ones(reports):
 
 def test_both_judges_scores_against_the_majority_are_the_published_ones(reports):
     for judge, report in reports.items():
-        own = report["rater_pairs"][f"majority of people / {judge}"]
+        (named,) = report["judges"]
+        own = report["rater_pairs"][f"majority of people / {named}"]
         assert {name: as_printed(own[name], value) for name, value in AGAINST_MAJORITY[judge].items()} == (
             AGAINST_MAJORITY[judge]
         )

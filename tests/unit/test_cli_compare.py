@@ -26,8 +26,8 @@ engine: {kind: scripted}
 CONSTITUTION = """
 name: test
 principles:
-- {id: kind, text: A good answer is kind., question: Which response is kinder?}
-- {id: plain, text: A good answer is plain., question: Which response is plainer?, weight: 2.0}
+- {id: kind, text: A good answer is kind., question: "Which response is kinder?"}
+- {id: plain, text: A good answer is plain., question: "Which response is plainer?", weight: 2.0}
 - {id: short, text: A good answer is short., check: {kind: length, max_words: 30}}
 """
 NUM_PAIRS, CALLS = 60, 60 * 2 * 2
@@ -108,14 +108,14 @@ def test_what_was_stopped_goes_on_and_ends_in_the_same_bytes(project, rlaif):
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_ctrl_c_and_kill_lose_nothing_that_was_answered(project, rlaif, how):
-    pairs = Pairs(3000, 500, seed=2)
+    pairs = Pairs(700, 100, seed=2)
     write(project / "many.jsonl", choices(pairs, "ann", pairs.better))
     command = [sys.executable, "-m", "rlaif.cli.main", "labels", "judge", "many.jsonl"]
     environ = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     process = subprocess.Popen(command, cwd=project, env=environ, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     store = project / "outputs" / "store"
     deadline = time.monotonic() + 120
-    while sum(path.stat().st_size for path in store.rglob("*") if path.is_file()) < 60_000:
+    while sum(path.stat().st_size for path in store.rglob("*") if path.is_file()) < 12_000:
         assert process.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.002)
@@ -125,7 +125,7 @@ def test_ctrl_c_and_kill_lose_nothing_that_was_answered(project, rlaif, how):
     code, _, err = rlaif("labels", "judge", "many.jsonl")
     assert code == 0, err
     left = int(re.search(r"plan: (?:about )?([\d,]+) judge calls", err)[1].replace(",", ""))
-    assert 0 < left < 12_000
+    assert 0 < left < 700 * 4
     code, _, _ = rlaif("labels", "judge", "many.jsonl", "--set", "output=elsewhere", "--output", "whole.jsonl")
     assert code == 0
     assert (project / "whole.jsonl").read_bytes() == (project / "many-judged.jsonl").read_bytes()
@@ -133,7 +133,7 @@ def test_ctrl_c_and_kill_lose_nothing_that_was_answered(project, rlaif, how):
 
 def test_the_store_keeps_what_judged_labels_rest_on(project, rlaif):
     rlaif("labels", "judge", "ann.jsonl")
-    code, out, err = rlaif("store", "gc", "--yes")
+    code, out, err = rlaif("store", "gc")
     assert code == 0, err + out
     _, _, err = rlaif("labels", "judge", "ann.jsonl")
     assert "Nothing to ask" in err

@@ -87,8 +87,7 @@ def test_what_cannot_be_paired_is_an_error(judges, tmp_path):
     folder, _, _ = judges
     with pytest.raises(DataError, match="no report of `rlaif compare`"):
         judge_of_report({"format": "else"}, "r.json", None)
-    other = Pairs(20, 20, seed=5)
-    other.prompts = 19
+    other = Pairs(20, 20, seed=5, sides="cd")
     write(tmp_path / "p.jsonl", choices(other, "ann", other.better))
     write(tmp_path / "j.jsonl", choices(other, "j", other.better, "judge"))
     compared = gather([tmp_path / "p.jsonl"], [tmp_path / "j.jsonl"], QUICK).compared

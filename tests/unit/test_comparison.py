@@ -318,8 +318,7 @@ def test_one_rater_only_is_an_error(three, tmp_path):
 
 def test_no_pair_in_common_is_an_error_that_counts(three, tmp_path):
     folder, _, _ = three
-    other = Pairs(30, 10, seed=9)
-    other.prompts = 7
+    other = Pairs(30, 7, seed=9, sides="cd")
     write(tmp_path / "j.jsonl", choices(other, "judge", other.better, "judge"))
     with pytest.raises(
         DataError, match=r"no pair is labelled by both: 240 pairs of people, 30 of judges, 7 prompts in"
@@ -360,7 +359,7 @@ def test_one_person_and_a_judge_have_no_ceiling_and_it_is_said(three, tmp_path):
     assert found_report["judges"]["judge"]["ceiling"]["human"]["value"] is None
     sentence = found_report["sentences"]["as_people_agree"]
     assert "agrees with ann on" in sentence
-    assert "is not known, because no pair has votes of two people" in sentence
+    assert "is not known: no pair has labels of two people" in sentence
     assert "no person has 30 pairs" in found_report["judges"]["judge"]["alternative"]["because"]
     assert list(sections(found_report))
 
