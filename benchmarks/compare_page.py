@@ -53,12 +53,12 @@ def text(chance: random.Random, words: int) -> str:
     return " ".join(chance.choices(WORDS, k=words)).capitalize() + "."
 
 
-def made_votes(number: int) -> Iterator[Vote]:
-    """Every vote on one pair. The better answer is drawn; people and judges see it through noise of their own."""
+def made_votes(number: int, longest: int) -> Iterator[Vote]:
+    """Every vote on one pair, answers of up to so many words. The better answer is drawn; people and judges see it through noise of their own."""
     chance = random.Random(number)
     worth = chance.random()
     prompt = (Message("user", f"{text(chance, chance.randint(8, 60))} ({number})"),)
-    first, second = (f"{text(chance, chance.randint(40, 400))} {side}" for side in "ab")
+    first, second = (f"{text(chance, chance.randint(longest // 10, longest))} {side}" for side in "ab")
     tags = frozenset(chance.sample(TAGS, k=chance.randint(0, 2)))
     pair = {
         "prompt": prompt,
@@ -102,9 +102,9 @@ def _kept(probability: float) -> float:
     return min(max(probability, 0.01), 0.99)
 
 
-def made_comparison(folder: Path, pairs: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+def made_comparison(folder: Path, pairs: int, longest: int = 400) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """(report, rows) of so many made-up pairs, by the whole road from label files; with made-up critiques."""
-    votes = [vote for number in range(pairs) for vote in made_votes(number)]
+    votes = [vote for number in range(pairs) for vote in made_votes(number, longest)]
     files = {kind: folder / f"{kind}.jsonl" for kind in ("human", "judge")}
     for kind, path in files.items():
         write_votes(path, [vote for vote in votes if vote.label.kind == kind])
@@ -112,7 +112,7 @@ def made_comparison(folder: Path, pairs: int) -> tuple[dict[str, Any], list[dict
     gathered = gather(people, judges, Terms(num_resamples=100))
     rows = [row for judge in JUDGES for row in compared_rows(gathered.compared, judge, people, judges)]
     for number, row in enumerate(rows):
-        row["judge"]["critique"] = text(random.Random(-1 - number), 80)
+        row["judge"]["critique"] = text(random.Random(-1 - number), longest // 5)
     return make_report(gathered), rows
 
 

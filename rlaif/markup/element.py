@@ -21,7 +21,7 @@ Child = str | Iterable["Child"] | None
 Attribute = str | float | bool | None
 
 
-def tag(name: str, *children: Child, **attributes: Attribute) -> Html:
+def tag(name: str, /, *children: Child, **attributes: Attribute) -> Html:
     """One element. Underscores in attributes are dashes (`aria_label`), one at the end is nothing (`class_`). True is
     an attribute without a value; False and None are no attribute, and no child."""
     head = "".join(map(_attribute, attributes, attributes.values()))

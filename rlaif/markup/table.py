@@ -11,9 +11,9 @@ def titled_table(
     about: str,
     columns: Sequence[str],
     rows: Iterable[tuple[Child, Iterable[Html]]],
-    more: Sequence[str] = (),
+    more: str = "",
 ) -> Html:
-    """A section. Each row is a name and its cells; `more` are lines below."""
+    """A section. Each row is a name and its cells; `more` is a line below."""
     head = tag("tr", tag("td"), [tag("th", column, scope="col") for column in columns])
     body = [[tag("tr", tag("th", name, scope="row"), cells), "\n"] for name, cells in rows]
     return tag(
@@ -21,7 +21,7 @@ def titled_table(
         tag("h2", title),
         tag("p", about, class_="about"),
         scrollable(title, tag("table", tag("thead", head), tag("tbody", body))),
-        [tag("p", line) for line in more],
+        tag("p", more) if more else None,
     )
 
 

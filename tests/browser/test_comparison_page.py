@@ -24,7 +24,7 @@ DEFAULTS = {"judge": "judge:judge a", "against": "", "show": "against", "from": 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    return made_comparison(tmp_path_factory.mktemp("made"), PAIRS)
+    return made_comparison(tmp_path_factory.mktemp("made"), PAIRS, longest=60)
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +88,7 @@ def listed(rows, *, judge="judge a", person=None, keep=lambda row, share: True, 
             share = share_of(next(vote for vote in row["people"] if vote["rater"] == person))
         if (not show or relation(row["judge"]["probability"], share) == show) and keep(row, share):
             said = row["judge"]["probability"]
-            favour = (share if said >= 0.5 else 1 - share) if share is not None else 0
+            favour = round(share if said >= 0.5 else 1 - share, 6) if share is not None else 0
             rank = ("missing", "with", "tie", "against").index(relation(said, share))
             found.append((-rank, -confidence(row), favour, row["pair_id"]))
     return [name for *_, name in sorted(found)]
@@ -167,9 +167,9 @@ def test_words_are_found_in_every_text_of_a_pair(select, rows):
     texts = {}
     for row in rows:
         texts[row["pair_id"]] = texts.get(row["pair_id"], "") + json.dumps(row).lower()
-    wanted = {name for name, text in texts.items() if "better answer better" in text}
-    assert 5 < len(wanted) < PAIRS / 2
-    assert set(select({**DEFAULTS, "show": "", "words": "Better Answer BETTER"})) == wanted
+    wanted = {name for name, text in texts.items() if "better answer" in text}
+    assert 5 < len(wanted) < PAIRS - 5
+    assert set(select({**DEFAULTS, "show": "", "words": "Better ANSWER"})) == wanted
 
 
 def test_a_person_is_compared_with_the_other_people(select, rows):
@@ -383,8 +383,8 @@ def test_what_slips_in_is_not_run(page_file, browser):
     page = context.new_page()
     page.goto(page_file.as_uri())
     page.evaluate(
-        "() => { const s = document.createElement('script'); s.textContent = 'document.title = 1';"
-        " try { document.body.append(s) } catch { }"
+        "() => { const s = document.createElement('script');"
+        " try { s.append('document.title = 1'); document.body.append(s) } catch { }"
         " try { document.body.innerHTML = '<img src=x>' } catch (refused) { window.refused = refused.name } }"
     )
     assert page.evaluate("window.refused") == "TypeError"

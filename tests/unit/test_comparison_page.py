@@ -14,7 +14,7 @@ from rlaif.evaluate.comparison_page.packed import CHOICES, ENTRY, FIELD, pack
 from rlaif.evaluate.comparison_page.page import html_page
 from rlaif.evaluate.comparison_page.sections import charts_of
 
-PAIRS = 40
+PAIRS = 120
 
 
 @pytest.fixture(scope="module")

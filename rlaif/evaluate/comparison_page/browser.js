@@ -202,5 +202,6 @@ addEventListener("resize", () => {
 });
 
 restore();
+document.getElementById("unscripted").remove();
 document.documentElement.dataset.ready = "yes";
 performance.mark("ready");

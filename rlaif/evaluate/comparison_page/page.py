@@ -15,6 +15,7 @@ from rlaif.markup.element import Html, tag
 
 PACKAGE = "rlaif.evaluate.comparison_page"
 _PLACES = {"drawings": "Drawings", "pairs": "Pairs, one by one", "tables": "All figures"}
+_UNSCRIPTED = "The list of pairs needs JavaScript; this file holds its own and fetches nothing."
 SCRIPTS = ("words.js", "pairs.js", "reading.js", "browser.js")
 
 
@@ -54,7 +55,7 @@ def _browser(packed: Packed) -> Html:
         "section",
         tag("h2", "Pairs, one by one"),
         tag("p", f"What everybody said, and about what.{left}", class_="about"),
-        tag("noscript", tag("p", "The list of pairs needs JavaScript; this file holds it and fetches nothing.")),
+        tag("p", _UNSCRIPTED, id="unscripted"),
         filters(packed.index),
         tag("p", id="count", role="status"),
         tag(
