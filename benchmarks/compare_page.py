@@ -54,7 +54,8 @@ def text(chance: random.Random, words: int) -> str:
 
 
 def made_votes(number: int, longest: int) -> Iterator[Vote]:
-    """Every vote on one pair, answers of up to so many words. The better answer is drawn; people and judges see it through noise of their own."""
+    """Every vote on one pair, answers of up to so many words. How good the first is, is drawn; people and judges see it
+    through noise of their own."""
     chance = random.Random(number)
     worth = chance.random()
     prompt = (Message("user", f"{text(chance, chance.randint(8, 60))} ({number})"),)

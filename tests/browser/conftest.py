@@ -72,12 +72,13 @@ def _elsewhere(address: str) -> list[str]:
 
 
 @pytest.fixture
-def violations() -> Callable[[object], str]:
-    """`violations(page)` is what axe holds against the page as it is now; "" where nothing."""
+def violations() -> Callable[..., str]:
+    """`violations(page)` is what axe holds against the page as it is now, "" where nothing; `context="#list"` looks at
+    one part, `options={"runOnly": ["color-contrast"]}` at one rule. The whole of a long page takes seconds."""
     axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
 
-    def found(page) -> str:
-        results = axe.run(page)
+    def found(page, context=None, options=None) -> str:
+        results = axe.run(page, context, options)
         return results.generate_report() if results.violations_count else ""
 
     return found

@@ -8,11 +8,11 @@ from math import ceil, floor
 from rlaif.evaluate.comparison_page.charts import Chart, Figure, Point, chart_table
 from rlaif.markup.element import Child, Html, tag
 
-WIDTH = 560  # pixels
-_NAMES, _RIGHT, _TOP, _BOTTOM = 250, 14, 6, 40  # around the lines
+WIDTH = 600  # pixels
+_NAMES, _RIGHT, _TOP, _BOTTOM = 290, 28, 6, 40  # around the lines
 _LEFT, _HIGH = 60, 260  # beside a curve, and its height
 _LINE, _ASIDE = 30, 9  # of each point, and between series at one
-_LONGEST_NAME = 42  # characters
+_LONGEST_NAME = 46  # characters
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ def _ticks(low: float, high: float) -> list[float]:
     if low < 0:
         return [low, low / 2, 0.0, high / 2, high]
     steps = round(10 * (high - low))
-    return [low + place / 10 for place in range(0, steps + 1, 1 if steps <= 6 else 2)]
+    return [high - place / 10 for place in range(0, steps + 1, 1 if steps <= 6 else 2)][::-1]
 
 
 def _named(value: float, chart: Chart) -> str:

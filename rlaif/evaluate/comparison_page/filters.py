@@ -44,7 +44,7 @@ def filters(index: Mapping[str, Any]) -> Html:
         _named("Tag", "tag", index["tags"]),
         _named("Source", "source", index["sources"]),
         _named("Principle", "principle", index["principles"]),
-        _field("it", _select("how", _HOW)) if index["principles"] else None,
+        _field("which", _select("how", _HOW)) if index["principles"] else None,
         _field("Confidence from, %", _number("from", 50)),
         _field("to, %", _number("to", 100)),
         _field("Length", _select("size", SIZES)),

@@ -152,7 +152,7 @@ class _Entry:
 
     def marks(self, names: _Names) -> list[list[Any]]:
         """[rater, principle, P(first) or null, choice or null, P when shown first, when shown second, weight]."""
-        return [
+        marks = [
             [
                 names.rater_places[rater],
                 names.principle_places[mark["principle"]],
@@ -161,8 +161,9 @@ class _Entry:
                 *(_rounded(mark.get(name)) for name in ("shown_first", "shown_second", "weight")),
             ]
             for rater, vote in self.said()
-            for mark in sorted(_marks(vote), key=lambda mark: str(mark["principle"]))
+            for mark in _marks(vote)
         ]
+        return sorted(marks, key=lambda mark: (mark[1], mark[0]))  # principle by principle, as they are read
 
     def critiques(self, names: _Names) -> list[list[Any]]:
         """[rater, principle, number of the answer shown first, 0 if unknown] of each, in the order of their texts."""

@@ -55,8 +55,9 @@ def charts_of(place: str, name: str, judge: Report) -> Iterator[Chart]:
     bins = [one for one in judge["calibration"].get("bins", ()) if one["said"]["value"] is not None]
     if bins:
         yield _reliability(f"{place}-reliability", name, bins)
-    for kind, slices in judge["slices"].items():
-        yield _slices(f"{place}-{kind}", kind, name, slices)
+    for kind in _SLICES:
+        if kind in judge["slices"]:
+            yield _slices(f"{place}-{kind}", kind, name, judge["slices"][kind])
     if judge["principles"]:
         yield from _principles(place, name, judge["principles"])
 
