@@ -70,6 +70,9 @@ def report(
     seed: Seed = 0,
     as_json: AsJson = False,
     md: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write it as Markdown.")] = None,
+    html: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Also write it as one HTML page, with every pair to be read.")
+    ] = None,
     soft: Annotated[
         Path | None,
         typer.Option("--soft-labels", metavar="FILE", help="Also write the judge's labels with mended probabilities."),
@@ -98,13 +101,15 @@ def report(
     found = make_report(gathered, by_model=by_model)
     if md:
         write_text(md, markdown(found))
+    if html:
+        write_text(html, _page(found, gathered.compared, people, judges))
     if soft:
         _write_soft_labels(soft, gathered.compared, judges, method)
     if as_json:
         typer.echo(as_bytes(found).decode(), nl=False)
     else:
         _print(found)
-    for path in filter(None, (md, soft)):
+    for path in filter(None, (md, html, soft)):
         typer.echo(f"written: {path}", err=True)
 
 
@@ -124,6 +129,15 @@ def find_source(named: str, output: Path) -> Path:
     from rlaif.cli.show import find_run
 
     return Path(named) if Path(named).is_file() else find_run(named, output)
+
+
+def _page(found: "Mapping[str, Any]", compared: "Compared", people: list[Path], judges: list[Path]) -> str:
+    from rlaif.evaluate.comparison.rows import compared_rows, people_rows
+    from rlaif.evaluate.comparison_page.page import html_page
+
+    names = [compared.raters[place].name for place in compared.judges]
+    rows = [row for name in names for row in compared_rows(compared, name, people, judges)]
+    return html_page(found, rows or people_rows(compared, people))
 
 
 def _write_soft_labels(
