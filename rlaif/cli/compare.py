@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 from typer.core import TyperGroup
 
+from rlaif.cli import compare_suggest
 from rlaif.errors import DataError, InputError
 
 if TYPE_CHECKING:  # loaded inside the commands, so that `rlaif --help` stays fast
@@ -30,6 +31,7 @@ class ReportUnlessNamed(TyperGroup):
 
 
 app = typer.Typer(cls=ReportUnlessNamed)
+app.command()(compare_suggest.suggest)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON: every figure is {value, low, high, n}.")]
 Human = Annotated[
@@ -70,6 +72,9 @@ def report(
     seed: Seed = 0,
     as_json: AsJson = False,
     md: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write it as Markdown.")] = None,
+    html: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Also write it as one HTML page, with every pair to be read.")
+    ] = None,
     soft: Annotated[
         Path | None,
         typer.Option("--soft-labels", metavar="FILE", help="Also write the judge's labels with mended probabilities."),
@@ -87,6 +92,7 @@ def report(
     from rlaif.evaluate.comparison.report import as_bytes, make_report
     from rlaif.evaluate.comparison.sections import markdown
     from rlaif.evaluate.comparison.terms import Terms
+    from rlaif.evaluate.principles.section import section_of
     from rlaif.pair_dataset import write_text
 
     people = _people(human, more)
@@ -95,16 +101,18 @@ def report(
         ties=ties, tie_width=tie_width, skipped=skipped, epsilon=epsilon, num_resamples=num_resamples, seed=seed
     )
     gathered = gather(people, judges, terms)
-    found = make_report(gathered, by_model=by_model)
+    found = make_report(gathered, by_model=by_model, principles=section_of(judges))
     if md:
         write_text(md, markdown(found))
+    if html:
+        write_text(html, _page(found, gathered.compared, people, judges))
     if soft:
         _write_soft_labels(soft, gathered.compared, judges, method)
     if as_json:
         typer.echo(as_bytes(found).decode(), nl=False)
     else:
         _print(found)
-    for path in filter(None, (md, soft)):
+    for path in filter(None, (md, html, soft)):
         typer.echo(f"written: {path}", err=True)
 
 
@@ -124,6 +132,15 @@ def find_source(named: str, output: Path) -> Path:
     from rlaif.cli.show import find_run
 
     return Path(named) if Path(named).is_file() else find_run(named, output)
+
+
+def _page(found: "Mapping[str, Any]", compared: "Compared", people: list[Path], judges: list[Path]) -> str:
+    from rlaif.evaluate.comparison.rows import compared_rows, people_rows
+    from rlaif.evaluate.comparison_page.page import html_page
+
+    names = [compared.raters[place].name for place in compared.judges]
+    rows = [row for name in names for row in compared_rows(compared, name, people, judges)]
+    return html_page(found, rows or people_rows(compared, people))
 
 
 def _write_soft_labels(
@@ -190,7 +207,7 @@ def _side(
     """(the judge's name, what it said pair by pair), from a report or from labels."""
     from rlaif.evaluate.comparison.diff import judge_of_report
     from rlaif.evaluate.comparison.gathering import gather
-    from rlaif.evaluate.comparison.report import per_pair
+    from rlaif.evaluate.comparison.report import per_pair, settled
 
     if not human:
         return judge_of_report(_read_report(Path(named)), named, judge)
@@ -203,7 +220,7 @@ def _side(
     chosen = judge or next(iter(by_name))
     if chosen not in by_name:
         raise DataError(f"no judge {chosen!r}.", where=named, do=f"There are: {', '.join(by_name)}.")
-    return chosen, per_pair(compared, by_name[chosen])
+    return chosen, settled(per_pair(compared, by_name[chosen]))
 
 
 def _read_report(path: Path) -> Any:

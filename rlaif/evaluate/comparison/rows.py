@@ -9,7 +9,7 @@ A row is JSON-able, sides in the order that the report counts in (`compared.py`)
      "judge": {"rater", "choice", "probability": P(first is better) or null, "confidence": max(p, 1 − p) or null,
                "comment", "critique", "critique_principle", "critique_shows_first": "first" or "second",
                "marks": [{"principle", "choice", "probability", "shown_first", "shown_second", "weight"}]},
-     "people": [{"rater", "choice", "probability", "strength", "comment", "seconds", "marks": as the judge's}],
+     "people": [{"rater", "kind", "choice", "probability", "strength", "comment", "seconds", "marks": as the judge's}],
      "share": people's share for the first or null, "right": 1, 0, or between where people are split; null: no verdict}
 
 `choice` is first, second, tie, both_bad or skipped. The most confident and wrong come by
@@ -43,6 +43,13 @@ def compared_rows(compared: Compared, judge: str, people: Sequence[Path], judges
         yield told.row(thing, place, hits[thing])
 
 
+def people_rows(compared: Compared, people: Sequence[Path]) -> Iterator[Row]:
+    """A row for every thing, where people are compared with each other: `judge` and `right` are null."""
+    told = _Told(compared, people, ())
+    for thing in range(compared.num_things):
+        yield told.row(thing, None, math.nan)
+
+
 class _Told:
     """Every vote with its texts, by pair. It holds all of them: what is compared by hand fits into memory."""
 
@@ -56,11 +63,10 @@ class _Told:
             np.searchsorted(compared.ballots.thing[order], np.arange(1, compared.num_things)),
         )
 
-    def row(self, thing: int, judge: int, right: float) -> Row:
+    def row(self, thing: int, judge: int | None, right: float) -> Row:
         compared = self.compared
         pair_id, x_first = compared.pair_ids[thing], bool(compared.is_x_first[thing])
-        verdict = self._vote(thing, judge)
-        found = _turned(verdict, x_first)
+        found = _turned(self._vote(thing, int(self.raters[thing][0]) if judge is None else judge), x_first)
         share = float(compared.people_share[thing])
         first_model, second_model = compared.models[thing]
         return {
@@ -74,7 +80,7 @@ class _Told:
             "tags": list(compared.tags[thing]),
             "source": compared.sources[thing],
             "length_difference": float(compared.styles["length"][thing]),
-            "judge": self._judge(thing, judge, found, pair_id, x_first),
+            "judge": None if judge is None else self._judge(judge, found, pair_id, x_first),
             "people": [
                 self._person(thing, place, x_first) for place in self.raters[thing].tolist() if place in compared.people
             ],
@@ -82,7 +88,7 @@ class _Told:
             "right": None if math.isnan(right) else right,
         }
 
-    def _judge(self, thing: int, judge: int, found: Found, pair_id: str, x_first: bool) -> Row:
+    def _judge(self, judge: int, found: Found, pair_id: str, x_first: bool) -> Row:
         probability = found.probability
         critique = self.critiques.get(pair_id, ("", "", True))
         return {
@@ -101,6 +107,7 @@ class _Told:
         found = _turned(self._vote(thing, place), x_first)
         return {
             "rater": self.compared.raters[place].name,
+            "kind": self.compared.raters[place].kind,
             "choice": choice_of(found, self.compared.terms.tie_width),
             "probability": found.probability,
             "strength": found.strength,

@@ -66,7 +66,7 @@ def _as_people_agree(report: Told, name: str) -> str:
         if own["agreement"]["value"] is None:
             return f"Nothing can be said of {name}: {own['agreement']['because']}."
         said = f"{name} agrees with {whom} on {_share(own['agreement'])} of pairs{_ends_percent(own['agreement'])}"
-        return f"{said}; how well people agree with each other is not known, because {excess['because']}."
+        return f"{said}; how well people agree with each other is not known: no pair has labels of two people."
     said = (
         f"{name} says what most people say {_share(judge)} of the time{_ends_percent(judge)}, and a person says what"
         f" most others say {_share(person)}{_ends_percent(person)}"
@@ -105,9 +105,15 @@ def _which_principle(report: Told, name: str) -> str:
 
 def _what_to_change(report: Told, name: str) -> str:
     found = [part for part in (_principle_change(report, name), _sway(report, name), _mend(report, name)) if part]
-    if not found:
-        return f"Nothing measured here surely calls for a change of {name}."
-    return " ".join(found)
+    if found:
+        return " ".join(found)
+    own = report["judges"][name]
+    if _is_clear(own["ceiling"]["excess"]) and own["ceiling"]["excess"]["value"] < 0:
+        why = "no principle, style or place can be shown to bring it about"
+        if not own["principles"]:
+            why = "its labels say nothing of principles, and no style or place can be shown to bring it about"
+        return f"What would bring {name} nearer to people is not known: {why}."
+    return f"Nothing measured here surely calls for a change of {name}."
 
 
 def _principle_change(report: Told, name: str) -> str:
