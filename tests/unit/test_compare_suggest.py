@@ -176,7 +176,7 @@ def test_apply_never_writes_over_a_file(harmful, ours):
     ai, human = harmful
     taken = ours.with_name("ours-2.yaml")
     taken.write_text("mine")
-    with pytest.raises(DataError, match="--output"):
+    with pytest.raises(DataError, match="--to"):
         run("--ai", ai, "--human", human, "--constitution", ours, "--apply")
     assert taken.read_text() == "mine"
 

@@ -5,12 +5,12 @@ from collections.abc import Iterator
 from rlaif.evaluate.comparison.tables import Cell, Section, Told, number, points, row, share, signed
 
 _SPEAKS = (
-    "How often it prefers an answer, whether people then do too (κ is 0 for a coin), and both together. Without it: the "
-    "change of agreement, in points; above 0, it costs. Worth: its part in the agreement, all parts adding up to what a "
-    "coin lacks. The principle that costs most comes first (docs/which-principle.md)."
+    "How often it prefers an answer, whether people then do too (κ is 0 for a coin), and both together. Without it: "
+    "the change of agreement, in points; above 0, it costs. Worth: its part in the agreement, all parts adding up to "
+    "what a coin lacks. The principle that costs most comes first (docs/which-principle.md)."
 )
 _WEIGHS = (
-    "Whose doing the labels and the disagreements are, and what a typical verdict moves the labels and the people by, in "
+    "Whose doing the labels and the disagreements are, and what a typical verdict moves labels and people by, in "
     "log-odds with the others held: compare the two columns by their proportions. *: people's votes need it (L1)."
 )
 _EDITS = (
