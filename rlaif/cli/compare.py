@@ -23,9 +23,11 @@ if TYPE_CHECKING:  # loaded inside the commands, so that `rlaif --help` stays fa
 class ReportUnlessNamed(TyperGroup):
     """`rlaif compare --ai … --human …` is `rlaif compare report …`: the report is what the command is for."""
 
+    default_command = "report"
+
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         if not args or args[0] not in self.commands:
-            args = ["report", *(args or ["--help"])]
+            args = [self.default_command, *(args or ["--help"])]
         return super().parse_args(ctx, args)
 
 
