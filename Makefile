@@ -11,7 +11,7 @@ FIND_PYTHON = for python in $(PYTHON) python3.11 python3.12 python3.13 python3; 
 PYTEST = $(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
 
 # One target bench-NAME each.
-BENCHMARKS := alignment compare-page judge judge-bias labels prefix reward-hh run statistics store tournaments train
+BENCHMARKS := alignment compare compare-page judge judge-bias labels prefix reward-hh run statistics store tournaments train
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-run quickstart test test-fast check fmt bench $(BENCHMARKS:%=bench-%) tiny-models docs clean
@@ -65,6 +65,9 @@ bench-statistics: setup ## everything a comparison computes, on 1,000 and 100,00
 
 bench-store: setup ## what the store costs at 100 thousand, 1 million and 10 million judgments
 	$(BIN)/python -m benchmarks.store_scale
+
+bench-compare: setup ## `rlaif compare` from label files to the report, at 1,000 and 100,000 pairs
+	$(BIN)/python -m benchmarks.compare
 
 bench-labels: setup ## reading, counting and aligning a million labelled pairs
 	$(BIN)/python -m benchmarks.labels

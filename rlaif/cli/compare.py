@@ -204,7 +204,7 @@ def _side(
     """(the judge's name, what it said pair by pair), from a report or from labels."""
     from rlaif.evaluate.comparison.diff import judge_of_report
     from rlaif.evaluate.comparison.gathering import gather
-    from rlaif.evaluate.comparison.report import per_pair
+    from rlaif.evaluate.comparison.report import per_pair, settled
 
     if not human:
         return judge_of_report(_read_report(Path(named)), named, judge)
@@ -217,7 +217,7 @@ def _side(
     chosen = judge or next(iter(by_name))
     if chosen not in by_name:
         raise DataError(f"no judge {chosen!r}.", where=named, do=f"There are: {', '.join(by_name)}.")
-    return chosen, per_pair(compared, by_name[chosen])
+    return chosen, settled(per_pair(compared, by_name[chosen]))
 
 
 def _read_report(path: Path) -> Any:

@@ -15,7 +15,7 @@ import numpy as np
 from rlaif.errors import DataError, nearest
 from rlaif.evaluate.comparison.report import FORMAT, settled
 from rlaif.numbers.bootstrap import cluster_bootstrap
-from rlaif.numbers.figures import BoolArray, FloatArray, NotDefined
+from rlaif.numbers.figures import BoolArray, FloatArray, IntArray, NotDefined
 from rlaif.numbers.intervals import Measure, difference, estimates, mean_measure
 from rlaif.numbers.mcnemar import clustered_mcnemar, sign_flip_p_value
 
@@ -93,7 +93,7 @@ def diff(
     """The record that `rlaif compare diff` prints: `difference` is always the second less the first."""
     both = paired(first, second)
     known = np.isfinite(both.right[0]) & np.isfinite(both.right[1])
-    prompts = np.unique(np.asarray(both.prompts), return_inverse=True)[1]
+    prompts = np.unique(np.asarray(both.prompts), return_inverse=True)[1].reshape(-1).astype(np.int64)
     found = estimates(cluster_bootstrap(prompts, num_resamples=num_resamples, seed=seed), _measures(both))
     told: dict[str, Any] = {
         "first": names[0],
@@ -129,7 +129,7 @@ def _measures(both: Both) -> dict[str, Measure]:
     }
 
 
-def _test(both: Both, prompts: FloatArray, seed: int) -> dict[str, Any]:
+def _test(both: Both, prompts: IntArray, seed: int) -> dict[str, Any]:
     found = clustered_mcnemar(both.right[1], both.right[0], prompts)
     if isinstance(found, NotDefined):
         return {"because": found.because, "n": found.n}

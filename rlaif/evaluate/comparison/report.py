@@ -106,7 +106,8 @@ def make_report(
     if by_model:
         report["models"] = models_json(found, compared)
     report["sentences"] = sentences(report)
-    return settled(report)
+    found_report: dict[str, Any] = settled(report)
+    return found_report
 
 
 class _Judging:

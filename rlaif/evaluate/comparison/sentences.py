@@ -66,7 +66,7 @@ def _as_people_agree(report: Told, name: str) -> str:
         if own["agreement"]["value"] is None:
             return f"Nothing can be said of {name}: {own['agreement']['because']}."
         said = f"{name} agrees with {whom} on {_share(own['agreement'])} of pairs{_ends_percent(own['agreement'])}"
-        return f"{said}; how well people agree with each other is not known, because {excess['because']}."
+        return f"{said}; how well people agree with each other is not known: no pair has labels of two people."
     said = (
         f"{name} says what most people say {_share(judge)} of the time{_ends_percent(judge)}, and a person says what"
         f" most others say {_share(person)}{_ends_percent(person)}"

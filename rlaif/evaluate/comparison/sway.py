@@ -1,7 +1,7 @@
 """What sways every rater, people included: the place, and how an answer looks. And what sways a judge beyond people.
 
 Log-odds per typical difference, all styles at once (`rlaif/numbers/effects.py`). The place is held where it is known
-for all of a rater's votes. A judge that was shown both orders has a row for each order, its principles' verdicts weighed
+for all of a rater's votes. A judge that was shown both orders has a row for each, its principles' verdicts weighed
 as in the constitution. A judge's excess is against all people together, on the pairs that both labelled.
 """
 

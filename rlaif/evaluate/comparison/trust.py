@@ -80,7 +80,8 @@ def recalibrated(compared: Compared, judge: int, method: Method) -> FloatArray |
 def add_recalibration(batch: Batch, compared: Compared, judge: int) -> dict[str, str]:
     """Under ("judges", NAME, "recalibration", METHOD): log loss, Brier score, calibration error; `gain`, by how much
     the log loss is less than the judge's own. Gives why there is none, by method."""
-    name, missing = compared.raters[judge].name, {}
+    name = compared.raters[judge].name
+    missing: dict[str, str] = {}
     before = _loss(*_both(compared.share(judge), compared.people_share))
     for method in METHODS:
         mended = recalibrated(compared, judge, method)
