@@ -11,7 +11,8 @@ FIND_PYTHON = for python in $(PYTHON) python3.11 python3.12 python3.13 python3; 
 PYTEST = $(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
 
 # One target bench-NAME each.
-BENCHMARKS := alignment compare compare-page judge judge-bias labels prefix reward-hh run statistics store tournaments train
+BENCHMARKS := alignment compare compare-page judge judge-bias labels prefix principles reward-hh run statistics store \
+	tournaments train
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-run quickstart test test-full test-fast check fmt bench $(BENCHMARKS:%=bench-%) tiny-models docs clean
@@ -91,6 +92,9 @@ bench-alignment: setup ## what training on the quickstart's dataset does, and on
 	$(BIN)/python -m benchmarks.alignment outputs/alignment
 
 HH ?= ../shared/data/hh-harmless-dev.jsonl.gz
+
+bench-principles: setup ## how often known weights and a planted harmful principle are found, on simulated people
+	$(BIN)/python -m benchmarks.principles
 
 bench-reward-hh: setup ## a small reward model on people's labels, 5-fold, beside TRL's and lengths alone; HH=FILE
 	$(BIN)/python -m benchmarks.reward_hh $(HH)
