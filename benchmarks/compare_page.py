@@ -1,6 +1,6 @@
 """How long a browser takes with the page of `rlaif compare --html`: to open it, and to filter.
 
-    python -m benchmarks.compare_page                  # 5,000 pairs, 7 openings, 9 filters 7 times each
+    python -m benchmarks.compare_page                  # 5,000 pairs, 7 openings, 9 filters in each
     python -m benchmarks.compare_page --pairs 20000 --times 3
     python -m benchmarks.compare_page --keep page.html # to look at
 
@@ -37,15 +37,15 @@ JUDGES = ("judge a", "judge b")
 TAGS = ("harmful", "craft", "opinion", "borderline")
 TARGETS = {"open": 2000.0, "filter": 100.0}  # milliseconds
 FILTERS = {
-    "show": "",
-    "tag": "harmful",
-    "principle": "honest",
-    "how": "order",
-    "from": "80",
-    "size": "longer",
-    "judge": "judge:judge b",
-    "sort": "divided",
-    "words": "better answer",
+    "all pairs": {"show": ""},
+    "tag": {"tag": "harmful"},
+    "principle against people": {"principle": "honest"},
+    "order decided": {"show": "", "principle": "honest", "how": "order"},
+    "confidence": {"from": "80", "to": "95"},
+    "length": {"size": "longer"},
+    "another rater": {"judge": "judge:judge b"},
+    "another order": {"sort": "divided"},
+    "words": {"show": "", "words": "better answer"},
 }
 
 
@@ -128,12 +128,12 @@ def opened(browser: Any, path: Path) -> tuple[Any, float]:
     return page, painted
 
 
-_FILTER = """([name, value]) => new Promise(done => {
-  const control = document.getElementById("filters").elements[name];
-  control.value = value;
+_FILTER = """(values) => new Promise(done => {
+  const controls = document.getElementById("filters").elements;
+  for (const [name, value] of Object.entries(values)) controls[name].value = value;
   performance.clearMeasures("filter");
   const start = performance.now();
-  control.dispatchEvent(new Event("input", { bubbles: true }));
+  controls.judge.dispatchEvent(new Event("input", { bubbles: true }));
   requestAnimationFrame(() => setTimeout(() =>
     done([performance.now() - start, performance.getEntriesByName("filter")[0].duration])));
 })"""
@@ -149,10 +149,10 @@ def measure(path: Path, chromium: str, times: int) -> dict[str, list[float]]:
             browser = playwright.chromium.launch(executable_path=chromium)
             page, painted = opened(browser, path)
             found["open"].append(painted)
-            for name, value in FILTERS.items():
-                whole, ours = page.evaluate(_FILTER, [name, value])
-                found.setdefault(f"filter {name}", []).append(whole)
-                found.setdefault(f"filter {name}, of it ours", []).append(ours)
+            for name, values in FILTERS.items():
+                whole, ours = page.evaluate(_FILTER, values)
+                found.setdefault(f"filter: {name}", []).append(whole)
+                found.setdefault(f"filter: {name}, of it ours", []).append(ours)
                 page.evaluate("() => document.getElementById('filters').reset()")
                 page.wait_for_timeout(50)
             browser.close()
@@ -179,8 +179,8 @@ def main() -> None:
     else:
         print(f"{options.pairs:,} pairs, {size / 1e6:.1f} MB, n {options.times}; milliseconds: least, median, most")
         for name, every in found.items():
-            print(f"{name:<34}{min(every):>9.1f}{statistics.median(every):>9.1f}{max(every):>9.1f}")
-    slow = [name for name, every in found.items() if statistics.median(every) > TARGETS[name.split()[0]]]
+            print(f"{name:<46}{min(every):>9.1f}{statistics.median(every):>9.1f}{max(every):>9.1f}")
+    slow = [name for name, every in found.items() if statistics.median(every) > TARGETS[name.partition(":")[0]]]
     if slow:
         sys.exit(f"slower than wanted: {', '.join(slow)}")
 

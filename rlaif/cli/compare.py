@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 from typer.core import TyperGroup
 
-from rlaif.cli import compare_suggest
+from rlaif.cli.compare_suggest import suggest
 from rlaif.errors import DataError, InputError
 
 if TYPE_CHECKING:  # loaded inside the commands, so that `rlaif --help` stays fast
@@ -24,14 +24,18 @@ if TYPE_CHECKING:  # loaded inside the commands, so that `rlaif --help` stays fa
 class ReportUnlessNamed(TyperGroup):
     """`rlaif compare --ai … --human …` is `rlaif compare report …`: the report is what the command is for."""
 
+    default_command = "report"
+
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         if not args or args[0] not in self.commands:
-            args = ["report", *(args or ["--help"])]
+            args = [self.default_command, *(args or ["--help"])]
         return super().parse_args(ctx, args)
 
 
 app = typer.Typer(cls=ReportUnlessNamed)
-app.command()(compare_suggest.suggest)
+app.command(epilog="Examples:  rlaif compare suggest --ai outputs/runs/quickstart --human people.jsonl  ·  … --apply")(
+    suggest
+)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON: every figure is {value, low, high, n}.")]
 Human = Annotated[

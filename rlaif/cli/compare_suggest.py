@@ -1,6 +1,6 @@
 """`rlaif compare suggest`: what to change in the constitution so that its labels agree better with people's votes.
 
-A command of the group `rlaif compare`, which registers it: `app.command()(compare_suggest.suggest)`.
+A command of the group `rlaif compare`, which registers it.
 """
 
 import json
@@ -35,9 +35,6 @@ def suggest(
 
     Each effect is measured on prompts that did not choose the edit, and the intervals of all principles looked at hold
     together: what is offered has an interval above zero. What only new words could mend is named, for you to write.
-
-    Examples: `rlaif compare suggest --ai quickstart --human people.jsonl`,
-    `… --constitution constitution/small.yaml --apply`
     """
     from rlaif.cli.compare import find_source
     from rlaif.evaluate.principles.offer import make_offer

@@ -8,6 +8,7 @@ import re
 import pytest
 
 from benchmarks.compare_page import made_comparison
+from rlaif.cli import main
 from rlaif.evaluate.comparison_page.charts import Chart, Point, Series
 from rlaif.evaluate.comparison_page.drawing import WIDTH, drawn
 from rlaif.evaluate.comparison_page.packed import CHOICES, ENTRY, FIELD, pack
@@ -18,8 +19,14 @@ PAIRS = 120
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    return made_comparison(tmp_path_factory.mktemp("made"), PAIRS)
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("made")
+
+
+@pytest.fixture(scope="module")
+def made(folder):
+    """(report, rows); their label files stay in the folder."""
+    return made_comparison(folder, PAIRS, longest=60)
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +107,28 @@ def test_people_alone_have_a_page(report, rows):
     page = html_page(alone, [{**row, "judge": None} for row in rows])
     assert "<h1>People beside people</h1>" in page
     assert [kind for _, kind in index_of(page)["raters"]] == ["human"] * 3
+
+
+def page_by_command(path, *arguments) -> str:
+    with pytest.raises(SystemExit) as ended:
+        main.run(["compare", *map(str, arguments), "--resamples", "100", "--html", str(path)])
+    assert not ended.value.code
+    return path.read_text(encoding="utf-8")
+
+
+def test_the_command_writes_the_page_of_what_it_reports(folder, made, tmp_path, capsys):
+    judged = page_by_command(tmp_path / "page.html", "--ai", folder / "judge.jsonl", "--human", folder / "human.jsonl")
+    assert f"written: {tmp_path / 'page.html'}" in capsys.readouterr().err
+    report, rows = made
+    without = [{**row, "judge": {**row["judge"], "critique": ""}} for row in rows]  # label files have none
+    assert judged == html_page(report, without)
+
+
+def test_the_command_compares_people_alone(folder, made, tmp_path):
+    page = page_by_command(tmp_path / "page.html", "--human", folder / "human.jsonl")
+    index = index_of(page)
+    assert index["raters"] == [["ann", "human"], ["ben", "human"], ["cat", "human"]]
+    assert index["ids"] == sorted({row["pair_id"] for row in made[1]})
 
 
 def test_no_pairs_are_said_to_be_none(report):

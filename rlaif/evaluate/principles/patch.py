@@ -122,12 +122,16 @@ def patch_text(found: Suggestions, before: Constitution, extends: str, *, people
     """A document that extends `extends` by the edits, with what each is worth beside it."""
     head = {"name": before.name, "version": next_version(before.version), "extends": extends}
     lines = [
-        f"# `rlaif compare suggest`, {people} votes: {len(found.edits)} edit{'s' * (len(found.edits) != 1)}, {points(found.total)}"
+        f"# `rlaif compare suggest`, {people} votes: {_counted(len(found.edits))}, {points(found.total)}"
     ]
     lines += [write_yaml({**head, "prediction": prediction_of(found, before, people)}).rstrip(), "principles:"]
     for one in found.edits:
         lines += [f"  - id: {one.action.principle}", *_entry_lines(one)]
     return "\n".join([*lines, *rewording_lines(found)]) + "\n"
+
+
+def _counted(edits: int) -> str:
+    return f"{edits} edit{'s' * (edits != 1)}"
 
 
 def _entry_lines(one: Suggestion) -> list[str]:
