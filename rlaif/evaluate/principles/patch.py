@@ -121,9 +121,7 @@ def prediction_of(found: Suggestions, before: Constitution, people: str) -> dict
 def patch_text(found: Suggestions, before: Constitution, extends: str, *, people: str) -> str:
     """A document that extends `extends` by the edits, with what each is worth beside it."""
     head = {"name": before.name, "version": next_version(before.version), "extends": extends}
-    lines = [
-        f"# `rlaif compare suggest`, {people} votes: {_counted(len(found.edits))}, {points(found.total)}"
-    ]
+    lines = [f"# `rlaif compare suggest`, {people} votes: {_counted(len(found.edits))}, {points(found.total)}"]
     lines += [write_yaml({**head, "prediction": prediction_of(found, before, people)}).rstrip(), "principles:"]
     for one in found.edits:
         lines += [f"  - id: {one.action.principle}", *_entry_lines(one)]
