@@ -326,11 +326,14 @@ def rlaif(capsys):
     """Run a command line that ends well; gives what it printed."""
 
     def typed(*arguments):
+        code = 0
         try:
             main.run([str(one) for one in arguments])
         except SystemExit as ended:
-            assert not ended.code, capsys.readouterr().err
-        return capsys.readouterr().out
+            code = int(ended.code or 0)
+        out, err = capsys.readouterr()
+        assert code == 0, err
+        return out
 
     return typed
 
@@ -361,7 +364,7 @@ def test_an_edit_is_suggested_applied_generated_for_nothing_and_its_prediction_s
     rlaif("generate")
     simulated_people_of(tmp_path / "outputs/runs/before", tmp_path / "people.jsonl")
     told = json.loads(rlaif("compare", "suggest", "--ai", "before", "--human", "people.jsonl", "--apply", "--json"))
-    assert [one["principle"] for one in told["edits"]][0] == "brief"
+    assert told["edits"][0]["principle"] == "brief"
     after = ("--set", "name=after", "--set", f"constitution={told['written']}")
     planned = json.loads(rlaif("plan", *after, "--json"))
     assert all(stage["to_ask"] == 0 for stage in planned["stages"])
