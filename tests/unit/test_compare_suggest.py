@@ -367,7 +367,7 @@ def test_an_edit_is_suggested_applied_generated_for_nothing_and_its_prediction_s
     assert told["edits"][0]["principle"] == "brief"
     after = ("--set", "name=after", "--set", f"constitution={told['written']}")
     planned = json.loads(rlaif("plan", *after, "--json"))
-    assert all(stage["to_ask"] == 0 for stage in planned["stages"])
+    assert planned["sample_calls"] == planned["judge_calls"] == 0
     rlaif("generate", *after)
     report = json.loads(rlaif("compare", "--ai", "after", "--human", "people.jsonl", "--resamples", 200, "--json"))
     prediction = report["judges"]["judge"]["principles"]["prediction"]
