@@ -303,6 +303,13 @@ def test_changed_weights_in_the_document_are_what_is_edited_and_that_is_said(har
     assert any("made with others for polite" in note for note in offer.notes)
 
 
+def test_a_principle_that_is_turned_off_is_left_alone(harmful, ours):
+    ai, human = harmful
+    ours.write_text(CONSTITUTION.replace("Which answer is briefer?", "Which answer is briefer?\n    enabled: false"))
+    offer = make_offer([ai], [human], constitution=str(ours))
+    assert "brief" not in [one.action.principle for one in (*offer.found.edits, *offer.found.rewordings)]
+
+
 def test_a_suggestion_is_never_of_a_pair_that_no_one_voted_on():
     votes = simulate(np.random.default_rng(4), 40, np.array([1.0, 1.0]))
     assert changes_of_agreement(votes, -votes.sums)[~votes.counted].sum() == 0
