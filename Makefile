@@ -11,7 +11,8 @@ FIND_PYTHON = for python in $(PYTHON) python3.11 python3.12 python3.13 python3; 
 PYTEST = $(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
 
 # One target bench-NAME each.
-BENCHMARKS := alignment arithmetic classic judge judge-bias labels ppo prefix reward-hh rollouts run statistics store tournaments train watch
+BENCHMARKS := alignment arithmetic classic compare compare-page judge judge-bias labels ppo prefix \
+	principles reward-hh rollouts run statistics store tournaments train watch
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-run quickstart test test-full test-fast check fmt bench $(BENCHMARKS:%=bench-%) tiny-models docs clean
@@ -78,8 +79,14 @@ bench-statistics: setup ## everything a comparison computes, on 1,000 and 100,00
 bench-store: setup ## what the store costs at 100 thousand, 1 million and 10 million judgments
 	$(BIN)/python -m benchmarks.store_scale
 
+bench-compare: setup ## `rlaif compare` from label files to the report, at 1,000 and 100,000 pairs
+	$(BIN)/python -m benchmarks.compare
+
 bench-labels: setup ## reading, counting and aligning a million labelled pairs
 	$(BIN)/python -m benchmarks.labels
+
+bench-compare-page: setup ## milliseconds until a browser has opened the page of `rlaif compare`, and filtered it
+	$(BIN)/python -m benchmarks.compare_page
 
 bench-tournaments: setup ## how near fewer comparisons of n answers come to all of them, on simulated judges
 	$(BIN)/python -m benchmarks.tournaments
@@ -100,6 +107,9 @@ bench-alignment: setup ## what training on the quickstart's dataset does, and on
 	$(BIN)/python -m benchmarks.alignment outputs/alignment
 
 HH ?= ../shared/data/hh-harmless-dev.jsonl.gz
+
+bench-principles: setup ## how often known weights and a planted harmful principle are found, on simulated people
+	$(BIN)/python -m benchmarks.principles
 
 bench-reward-hh: setup ## a small reward model on people's labels, 5-fold, beside TRL's and lengths alone; HH=FILE
 	$(BIN)/python -m benchmarks.reward_hh $(HH)

@@ -1,5 +1,5 @@
 """`rlaif labels`: read labels from the formats people have, write them for the tools others have, count and match them.
-No model is asked."""
+No model is asked, but by `rlaif labels judge`: the judge's own labels on people's pairs."""
 
 import json
 from collections.abc import Sequence
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from rlaif.cli.project import ConfigOption, SetOption, open_project
 from rlaif.errors import DataError, nearest
 
 if TYPE_CHECKING:  # loaded inside the commands, so that `rlaif --help` stays fast
@@ -124,6 +125,100 @@ def _say_imported(imported: "Imported", output: Path, listing: Path | None) -> N
     if imported.note:
         typer.echo(f"note: {imported.note}", err=True)
     typer.echo(f"{output}")
+
+
+@app.command(
+    epilog="Examples:  rlaif labels judge people.jsonl --plan  ·"
+    "  rlaif labels judge people.jsonl --output judge.jsonl  ·"
+    "  rlaif labels judge people.jsonl --set judge.model=Qwen/Qwen2.5-14B-Instruct --constitution strict.yaml"
+)
+def judge(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE…", help="Label files, or folders of runs.")],
+    output: Annotated[
+        Path | None, typer.Option(help="The label file to write; default: FILE-judged.jsonl beside the first.")
+    ] = None,
+    config: ConfigOption = Path("rlaif.yaml"),
+    sets: SetOption = None,
+    constitution: Annotated[
+        str | None, typer.Option(help="Judge by this constitution, not by that of the settings.")
+    ] = None,
+    is_plan: Annotated[
+        bool, typer.Option("--plan", help="Say what would be asked and what it costs, and stop.")
+    ] = False,
+    is_confirmed: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before a large one.")] = False,
+    calls: Annotated[int | None, typer.Option("--budget-calls", min=1, help="Stop after N model calls.")] = None,
+    minutes: Annotated[float | None, typer.Option("--max-minutes", min=0.0, help="Stop after M minutes.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Let the judge label people's pairs as they are: by every principle, in both orders, a mark for each.
+
+    Whatever is in the store already is not asked again: an interrupted one continues, a second asks nothing, and an
+    edit of the constitution costs what it changed. Compare with `rlaif compare --ai OUTPUT --human FILE`.
+    """
+    from rich.console import Console
+
+    from rlaif.cli.generate import agree
+    from rlaif.cli.plan import plan_view
+    from rlaif.cli.progress import ConsoleProgress
+    from rlaif.evaluate.judged_labels import judge_pairs, plan_judging, read_pairs
+    from rlaif.feedback.budget import Budget
+    from rlaif.store import Store
+    from rlaif.store.gc import judged_folder
+
+    chosen = None if constitution is None else f"constitution={json.dumps(_from_here(constitution))}"
+    project = open_project(config, [*(sets or []), *([chosen] if chosen else [])])
+    settings, outputs = project.settings, project.base / project.settings.output
+    target = output or files[0].with_name(f"{files[0].name.partition('.')[0]}-judged.jsonl")
+    judged = read_pairs(files, settings, project.base, outputs / "labels-judge.log")
+    progress = ConsoleProgress(Console(stderr=True))
+    with Store(settings.store_place(project.base), will_append=not is_plan) as store:
+        plan = plan_judging(judged, store=store, runs=outputs / "runs")
+        if is_plan:
+            Console().print(plan_view(plan), soft_wrap=True)
+            return
+        agree(plan, progress, is_confirmed, command="labels judge --plan")
+        found = judge_pairs(
+            judged,
+            store=store,
+            progress=progress,
+            output=target,
+            wish=judged_folder(outputs, judged[0].constitution.name, settings.judge.model, files[0].name),
+            budget=Budget(calls=calls, seconds=None if minutes is None else minutes * 60),
+        )
+        for damage in store.damage:
+            progress.note(f"unreadable result, asked again: {damage}")
+    _say_judged(found, target, settings.max_no_verdict_share, as_json=as_json)
+
+
+def _from_here(constitution: str) -> str:
+    """A file's path as it is typed here; a shipped constitution's name stays."""
+    return str(Path(constitution).resolve()) if Path(constitution).is_file() else constitution
+
+
+def _say_judged(found: dict[str, Any], output: Path, allowed: float, *, as_json: bool) -> None:
+    """The counts; IncompleteRun where too many requests have no verdict, after everything is written."""
+    from dataclasses import asdict
+
+    from rlaif.errors import IncompleteRun
+    from rlaif.feedback.run import leading_reasons
+
+    if as_json:
+        stages = {name: asdict(stage) for name, stage in found["stages"].items()}
+        typer.echo(json.dumps({**found, "stages": stages, "output": str(output)}, ensure_ascii=False))
+    else:
+        typer.echo(f"{found['judge']}: {found['labels']:,} labels on the pairs of {found['prompts']:,} prompts")
+        for name, stage in found["stages"].items():
+            ended = ", ".join(f"{count:,} {outcome}" for outcome, count in stage.outcomes.items() if count)
+            typer.echo(f"  {name}: {stage.planned:,} = {ended}")
+        typer.echo(f"{output}")
+    for stage in found["stages"].values():
+        if stage.no_verdict_share > allowed:
+            raise IncompleteRun(
+                f"{stage.no_verdict_share:.1%} of {stage.planned:,} requests have no verdict; allowed are {allowed:.1%}"
+                f" ({leading_reasons(stage.reasons)}).",
+                where=str(output),
+                do="The file is written, those pairs are `skipped` in it. Raise max_no_verdict_share if that is meant.",
+            )
 
 
 @app.command(epilog="Examples:  rlaif labels export trl labels.jsonl --output train.jsonl")

@@ -83,7 +83,8 @@ def gc(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Remove results that no run and no constitution's test wants. A run that does not say what it wants keeps all."""
+    """Remove results that no run, test, judge card or judged labels want. A run that does not say what it wants keeps
+    all."""
     from rlaif.store.gc import collect
 
     place = find_store(config, output, store)

@@ -106,7 +106,7 @@ class PlanBlock(Block):
 
     @cached_property
     def pairing(self) -> Pairing:
-        return self.road.pair_up(self.samples, self._stand_ins)
+        return self.road.pair_up(self.prompts, self.samples, self._stand_ins)
 
     @property
     def found_and_kept(self) -> dict[str, int]:

@@ -83,6 +83,11 @@ class Road:
         """How `judge` judges, whoever else does."""
         return self.judges.members[-1].mode
 
+    @property
+    def comparisons_per_prompt(self) -> int:
+        """The most pairs of one prompt that are judged."""
+        return self.judges.schedule.comparisons(sum(policy.samples for policy in self.settings.policies))
+
     def critiquing(self, pairs: Sequence[Pair]) -> CritiqueStage:
         """What is asked about the dataset's pairs: nothing where the settings want no critiques."""
         asked = pairs if self.settings.pairs.critiques == "dataset" else ()
@@ -95,8 +100,10 @@ class Road:
         judged = self.judges.verdicts(pair, heard, settings, floor)
         return label_judged(pair, judged, self.constitution, probability_floor=floor, settings=settings)
 
-    def pair_up(self, samples: Sequence[Sample], stand_ins: Container[str] = frozenset()) -> Pairing:
-        """The pairs to judge, without answers that say nearly the same where the settings want none."""
+    def pair_up(
+        self, prompts: Sequence[Prompt], samples: Sequence[Sample], stand_ins: Container[str] = frozenset()
+    ) -> Pairing:
+        """The pairs to judge of these prompts, without answers that say nearly the same if the settings want none."""
         return pair_up(samples, likeness=self.settings.cleaning.removed_likeness, stand_ins=stand_ins)
 
     def found_and_kept(self, samples: Sequence[Sample], stand_ins: Container[str] = frozenset()) -> dict[str, int]:
@@ -131,7 +138,7 @@ class Block:
 
     @cached_property
     def pairing(self) -> Pairing:
-        return self.road.pair_up(self.samples)
+        return self.road.pair_up(self.prompts, self.samples)
 
     @property
     def found_and_kept(self) -> dict[str, int]:
@@ -208,7 +215,6 @@ class Blocks(Generic[B]):
 
 def prompts_per_block(road: Road) -> int:
     samples = sum(policy.samples for policy in road.settings.policies)
-    comparisons = road.judges.schedule.comparisons(samples)
-    judgments = 2 * comparisons * len(road.constitution.enabled)  # both orders
+    judgments = 2 * road.comparisons_per_prompt * len(road.constitution.enabled)  # both orders
     judgments *= sum(one.reasonings if one.mode == "reasoned" else 1 for one in road.settings.judges_in_order())
-    return max(1, BLOCK_JUDGMENTS // max(judgments, samples))
+    return max(1, BLOCK_JUDGMENTS // max(judgments, samples, 1))

@@ -59,6 +59,10 @@ _ALIGNED = """
     SELECT '{side}' AS side, own.* FROM {side}_spread AS own
     WHERE (pair_id, item) IN (SELECT (pair_id, item) FROM {other}_spread)
 """
+_ALONE = """
+    SELECT '{side}' AS side, own.* FROM {side}_spread AS own
+    WHERE (pair_id, item) NOT IN (SELECT (pair_id, item) FROM {other}_spread)
+"""
 _UNMATCHED = """
     SELECT '{side}' AS side, pair_id, item, list(rater ORDER BY rater) AS raters FROM {side}_spread
     WHERE (pair_id, item) NOT IN (SELECT (pair_id, item) FROM {other}_spread)
@@ -69,10 +73,11 @@ _REPEATED = "SELECT '{side}' AS side, pair_id, coalesce(unit, '') AS item, rater
 
 @dataclass(frozen=True, slots=True)
 class Alignment:
-    """`votes` are those on things that both sources judged, one for each rater and thing, sorted; the other tables
-    list what is not among them. All tables have a `side`, `pair_id`, `item`."""
+    """`votes` are those on things that both sources judged, one for each rater and thing, sorted; `alone` those on
+    things of one source. The other tables list what is not among `votes`. All have a `side`, `pair_id`, `item`."""
 
     votes: pa.Table
+    alone: pa.Table
     unmatched: pa.Table
     duplicates: pa.Table
     contradictions: pa.Table
@@ -100,6 +105,7 @@ def align(left: pa.Table, right: pa.Table) -> Alignment:
         connection.execute("DROP TABLE left_votes; DROP TABLE right_votes; DROP TABLE things")
         found = Alignment(
             votes=both(_ALIGNED, "pair_id, item, side, rater"),
+            alone=both(_ALONE, "pair_id, item, side, rater"),
             unmatched=both(_UNMATCHED, "side, pair_id, item"),
             counts={},
             **repeated,

@@ -128,6 +128,13 @@ _MARKS = """
     FROM (SELECT *, {is_sound} AS is_sound, unnest(marks) AS mark FROM pairs)
 """
 
+_TEXTS = """
+    SELECT pair_made AS pair_id, any_value(if(is_x_first, "first", "second")) AS x,
+        any_value(if(is_x_first, "second", "first")) AS y
+    FROM pairs WHERE pair_made IN (SELECT wanted_id FROM wanted) GROUP BY pair_made
+"""
+_TEXTS_AT_ONCE = 10_000
+
 
 def label_table(paths: Sequence[Path]) -> pa.Table:
     """The votes of label files and runs' folders as VOTES, in their order. DataError with the first wrong row."""
@@ -140,6 +147,15 @@ def mark_table(paths: Sequence[Path]) -> pa.Table:
     Votes without marks are not seen here, so not checked either: `label_table` does that.
     """
     return pa.concat_tables([_query(path, _MARKS) for path in paths])
+
+
+def pair_texts(path: Path, pair_ids: pa.Array) -> Iterator[pa.RecordBatch]:
+    """The texts of those of these pairs that the file has, each once: `pair_id`, `x`, `y`. Checked by `label_table`."""
+    rows, parameters = _rows_sql(path)
+    with database(_size(path)) as connection:
+        connection.register("wanted", pa.table({"wanted_id": pair_ids}))
+        sql = _MADE.format(rows=rows) + _TEXTS
+        yield from connection.sql(sql, params=parameters or None).to_arrow_reader(_TEXTS_AT_ONCE)
 
 
 def as_shown(table: pa.Table) -> pa.ChunkedArray:

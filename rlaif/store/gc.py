@@ -1,8 +1,8 @@
 """Garbage: results that nobody wants. A constitution edited fifty times leaves fifty constitutions' judgments behind.
 
 Who wants something says so in a `wanted.parquet` under an output folder: every run, every constitution whose tests
-were put to a judge, every judge that was asked for its card. Several output folders may share a store, and then all of
-them have to be named.
+were put to a judge, every judge that was asked for its card or for labels. Several output folders may share a store,
+and then all of them have to be named.
 
 Only segments are cleaned: what a living process is appending is never touched. A segment with garbage in it is written
 anew without it, and then removed.
@@ -25,7 +25,12 @@ from rlaif.store.store import Store
 from rlaif.store.upkeep import alone
 from rlaif.store.wanted import WANTED, read_wanted
 
-RUNS, TESTS, CARDS = "runs", "constitution-tests", "judge-cards"  # folders of folders, in an output folder
+RUNS, TESTS, CARDS, JUDGED = (
+    "runs",
+    "constitution-tests",
+    "judge-cards",
+    "judged-labels",
+)  # folders of folders, in an output folder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,18 +54,24 @@ def card_folder(output: Path, constitution: str, judge: str, source: str) -> Pat
     return output / CARDS / _name_of(constitution, judge, source)
 
 
+def judged_folder(output: Path, constitution: str, judge: str, source: str) -> Path:
+    """Where it is written what a judge's labels on the pairs of `source` rest on. Judging them again replaces it."""
+    return output / JUDGED / _name_of(constitution, judge, source)
+
+
 def _name_of(*parts: str) -> str:
     readable = re.sub(r"[^A-Za-z0-9._-]+", "-", "-".join(parts[:2])).strip("-.")[:60]
     return f"{readable}-{digest(list(parts))[:8]}"
 
 
 def folders_that_want(output: Path, forget: Collection[str] = ()) -> list[Path]:
-    """The folders under an output folder that want something: of all runs but the forgotten, of tests and judge cards.
+    """The folders under an output folder that want something: of all runs but the forgotten, of tests, of judge
+    cards and of labels.
 
     StoreError where there is none, or where a run does not say what it wants. The others say so before they ask.
     """
     runs = [path for path in _folders(output / RUNS) if path.name not in forget]
-    asked = [*_folders(output / TESTS), *_folders(output / CARDS)]
+    asked = [*_folders(output / TESTS), *_folders(output / CARDS), *_folders(output / JUDGED)]
     tests = [path for path in asked if (path / WANTED).is_file()]
     if not runs + tests:
         raise StoreError(

@@ -154,7 +154,7 @@ def _usable(
             unfit[name] = "nothing is known of it for any verdict"
         elif not column[rows].any():
             unfit[name] = "the two answers of every pair are alike in it"
-        elif not _is_new(column, used, rows):
+        elif not is_new(column, used, rows):
             unfit[name] = "it goes wholly with the other styles of these answers"
         else:
             scaled = (
@@ -165,6 +165,7 @@ def _usable(
     return used, scales, unfit
 
 
-def _is_new(column: FloatArray, used: Mapping[str, FloatArray], rows: BoolArray) -> bool:
+def is_new(column: FloatArray, used: Mapping[str, FloatArray], rows: BoolArray) -> bool:
+    """Whether on these rows a column (N,) is no combination of those that are used already."""
     design = np.column_stack([np.nan_to_num(one[rows]) for one in (*used.values(), column)])[:_RANK_ROWS]
     return bool(np.linalg.matrix_rank(design) == design.shape[1])
