@@ -73,6 +73,8 @@ def _ticks(low: float, high: float, unit: Unit) -> list[float]:
 
 
 def _named(value: float, unit: Unit) -> str:
+    if unit in ("points", "number") and value == 0:
+        return "0"
     if unit == "number":
         return f"{value:+.3g}"
     return f"{100 * value:+.3g}" if unit == "points" else f"{100 * value:.0f} %"

@@ -50,7 +50,8 @@ _PRINCIPLES: Sequence[tuple[str, str, str, Unit, Mapping[str, str]]] = (
     ),
     (
         "What each principle weighs",
-        "In a regression of the labels on all principles at once: in the judge's labels, and in people's.",
+        "In a regression of the labels on all principles at once: in the judge's labels, and in people's. People"
+        " decide less exactly than a weighted sum, so theirs are smaller throughout: compare proportions.",
         "log-odds",
         "number",
         {"judge_weight": "in the labels of {judge}", "people_weight": "in people's labels"},
