@@ -17,7 +17,7 @@ ABOUT: Mapping[str, str] = {
 }
 
 _WORD = re.compile(r"\w+")
-_ITEM = re.compile(r"^[ \t]*(?:[-*+•]|\d{1,3}[.)])[ \t]+\S", re.MULTILINE)
+_ITEM = re.compile(r"[ \t]*(?:[-*+•]|\d{1,3}[.)])[ \t]+\S")  # at the beginning of a line
 _MARK = re.compile(
     r"^#{1,6}[ \t]+\S"  # a heading
     r"|^>[ \t]?\S"  # a quotation
@@ -37,6 +37,17 @@ def style_of(text: str) -> dict[str, float]:
     return {
         "length": math.log2(1 + len(text)),
         "verbosity": 1 - len(set(words)) / len(words) if words else 0.0,
-        "markdown": math.log2(1 + len(_MARK.findall(text))),
-        "lists": math.log2(1 + len(_ITEM.findall(text))),
+        "markdown": math.log2(1 + _num_marks(text)),
+        "lists": math.log2(1 + _num_items(text)),
     }
+
+
+def _num_marks(text: str) -> int:
+    """Most texts hold none of the characters that a mark begins with, and need not be searched."""
+    can_be = any(sign in text for sign in "#>|*_`[") or "---" in text
+    return len(_MARK.findall(text)) if can_be else 0
+
+
+def _num_items(text: str) -> int:
+    """Line by line, which is several times quicker than looking for line beginnings in the whole."""
+    return sum(_ITEM.match(line) is not None for line in text.split("\n"))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 from typer.core import TyperGroup
 
+from rlaif.cli.compare_suggest import suggest
 from rlaif.errors import DataError, InputError
 
 if TYPE_CHECKING:  # loaded inside the commands, so that `rlaif --help` stays fast
@@ -23,13 +24,18 @@ if TYPE_CHECKING:  # loaded inside the commands, so that `rlaif --help` stays fa
 class ReportUnlessNamed(TyperGroup):
     """`rlaif compare --ai … --human …` is `rlaif compare report …`: the report is what the command is for."""
 
+    default_command = "report"
+
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         if not args or args[0] not in self.commands:
-            args = ["report", *(args or ["--help"])]
+            args = [self.default_command, *(args or ["--help"])]
         return super().parse_args(ctx, args)
 
 
 app = typer.Typer(cls=ReportUnlessNamed)
+app.command(epilog="Examples:  rlaif compare suggest --ai outputs/runs/quickstart --human people.jsonl  ·  … --apply")(
+    suggest
+)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON: every figure is {value, low, high, n}.")]
 Human = Annotated[
@@ -90,6 +96,7 @@ def report(
     from rlaif.evaluate.comparison.report import as_bytes, make_report
     from rlaif.evaluate.comparison.sections import markdown
     from rlaif.evaluate.comparison.terms import Terms
+    from rlaif.evaluate.principles.section import section_of
     from rlaif.pair_dataset import write_text
 
     people = _people(human, more)
@@ -98,7 +105,7 @@ def report(
         ties=ties, tie_width=tie_width, skipped=skipped, epsilon=epsilon, num_resamples=num_resamples, seed=seed
     )
     gathered = gather(people, judges, terms)
-    found = make_report(gathered, by_model=by_model)
+    found = make_report(gathered, by_model=by_model, principles=section_of(judges))
     if md:
         write_text(md, markdown(found))
     if html:

@@ -10,7 +10,7 @@ looked over for likely mistakes (`lint`). Nothing here asks a model.
 from rlaif.constitution.changes import Change, Cost, diff, principles_to_judge, principles_to_score
 from rlaif.constitution.lint import Finding, lint
 from rlaif.constitution.loading import dump_constitution, load_constitution, read_constitution, source_files
-from rlaif.constitution.principles import Constitution, Example, Principle, PrincipleTest, json_schema
+from rlaif.constitution.principles import Constitution, Example, Prediction, Principle, PrincipleTest, json_schema
 
 __all__ = [
     "Change",
@@ -18,6 +18,7 @@ __all__ = [
     "Cost",
     "Example",
     "Finding",
+    "Prediction",
     "Principle",
     "PrincipleTest",
     "diff",

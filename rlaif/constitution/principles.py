@@ -119,6 +119,18 @@ class Principle(_Part):
         }
 
 
+class Prediction(_Part):
+    """What the edits that made this version were predicted to do, by `rlaif compare suggest`. No model reads it."""
+
+    before: Text = Field(description="Name and version of the constitution that was edited.")
+    agreement_before: float = Field(ge=0.0, le=1.0, description="The agreement of its labels with people.")
+    change: float = Field(description="The change of that agreement to expect.")
+    low: float = Field(description="Lower end of its 95 % interval.")
+    high: float = Field(description="Upper end of its 95 % interval.")
+    pairs: int = Field(ge=1, description="On so many pairs.")
+    people: Text = Field(description="Whose votes these were: human or simulated.")
+
+
 class Constitution(_Part):
     """The principles of one document, with those of the document it extends already merged in."""
 
@@ -127,6 +139,9 @@ class Constitution(_Part):
     description: str = Field("", description="What it is for.")
     extends: Text | None = Field(
         None, description="Start from another document's principles: a .yaml path from here, or a shipped one's name."
+    )
+    prediction: Prediction | None = Field(
+        None, description="What its edits were predicted to do; written by `rlaif compare suggest --apply`."
     )
     principles: tuple[Principle, ...] = Field(min_length=1, description="What a good answer does, one thing each.")
 

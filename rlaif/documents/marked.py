@@ -30,7 +30,7 @@ class Place:
     value: Where
 
 
-class _Loader(yaml.SafeLoader):
+class Loader(yaml.SafeLoader):
     """PyYAML's composer with the scalar rules of YAML 1.2."""
 
     yaml_implicit_resolvers: dict[str | None, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012 - PyYAML's own field
@@ -47,7 +47,7 @@ for _name, _pattern, _first in (
     ),
     ("merge", r"<<", ["<"]),
 ):
-    _Loader.add_implicit_resolver(_TAG + _name, re.compile(f"^(?:{_pattern})$"), _first)
+    Loader.add_implicit_resolver(_TAG + _name, re.compile(f"^(?:{_pattern})$"), _first)
 
 _SCALARS: dict[str, Callable[[str], Any]] = {
     _TAG + "str": str,
@@ -62,8 +62,8 @@ class _Dumper(yaml.SafeDumper):
     """Quotes texts that either set of scalar rules would take for something else: `no` as well as `1e5`."""
 
     yaml_implicit_resolvers = {  # noqa: RUF012 - PyYAML's own field
-        first: yaml.SafeDumper.yaml_implicit_resolvers.get(first, []) + _Loader.yaml_implicit_resolvers.get(first, [])
-        for first in {*yaml.SafeDumper.yaml_implicit_resolvers, *_Loader.yaml_implicit_resolvers}
+        first: yaml.SafeDumper.yaml_implicit_resolvers.get(first, []) + Loader.yaml_implicit_resolvers.get(first, [])
+        for first in {*yaml.SafeDumper.yaml_implicit_resolvers, *Loader.yaml_implicit_resolvers}
     }
 
 
@@ -75,7 +75,7 @@ def write_yaml(value: Any) -> str:
 def parse_yaml(text: str, path: str, error: type[InputError]) -> tuple[Any, dict[KeyPath, Place]]:
     """The value of the one document in `text`, and the place of everything in it. `path` is only for messages."""
     try:
-        node = yaml.compose(text, Loader=_Loader)
+        node = yaml.compose(text, Loader=Loader)
         if node is None:
             return None, {}
         return _Builder(path, error).build(node)

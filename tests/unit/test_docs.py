@@ -39,6 +39,10 @@ def fault_of_rlaif(words: list[str]) -> str:
     command = get_command(main.app)
     words = words[: words.index("--")] if "--" in words else words  # what follows is handed on to vLLM
     while words and getattr(command, "commands", None):
+        default = getattr(command, "default_command", "")
+        if default and words[0] not in command.commands:
+            command = command.commands[default]
+            break
         word, *words = words
         if word.startswith("-"):
             known = [name for option in command.params for name in option.opts] + ["--help"]

@@ -1,10 +1,14 @@
 """What an answer looks like, by hand; and a scripted judge that likes it by known amounts."""
 
 import math
+import re
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from rlaif import style
 from rlaif.engines.base import Request, Sampling
 from rlaif.engines.leaning import Bias, drawn_worth, leaning
 from rlaif.engines.scripted import ScriptedEngine
@@ -38,6 +42,13 @@ snake_case_name, 2*3*4"""
 )
 def test_styles_by_hand(text, style, value):
     assert style_of(text)[style] == pytest.approx(value)
+
+
+@given(st.text("-*+#>|_`[]()•. \t\n1x"))
+def test_shortcuts_find_what_a_search_of_the_whole_text_finds(text):
+    items = re.findall(r"^[ \t]*(?:[-*+•]|\d{1,3}[.)])[ \t]+\S", text, re.MULTILINE)
+    assert style_of(text)["lists"] == pytest.approx(math.log2(1 + len(items)))
+    assert style_of(text)["markdown"] == pytest.approx(math.log2(1 + len(style._MARK.findall(text))))
 
 
 def test_every_style_has_a_value():

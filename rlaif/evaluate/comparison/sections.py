@@ -27,8 +27,30 @@ _SHARES = {"agreement", *_AGAINST}
 _TRUST = ("ece_debiased", "brier", "brier_reliability_debiased", "brier_resolution", "log_loss", "log_loss_least")
 _TWO_ORDERS = ("swap_consistency", "same_position", "same_position_first", "clear", "same_position_clear")
 _TESTED = ("only_first_right", "only_second_right", "p_clustered", "p_sign_flip", "p_exact")
-_MOST_ROWS = 30
-_WHAT_BETWEEN = "Agreement says nothing of chance; κ, α and AC1 take chance away, each its own way (docs/compare.md)."
+_MOST_ROWS, _MOST_SLICES = 30, 10
+_CALLED = {
+    "cohen_kappa": "Cohen's κ",
+    "krippendorff_alpha": "α",
+    "krippendorff_alpha_ordinal": "ordinal α",
+    "fleiss_kappa": "Fleiss' κ",
+    "gwet_ac1": "AC1",
+    "f1": "F1",
+    "ece_debiased": "calibration error",
+    "brier": "Brier score",
+    "brier_reliability_debiased": "its reliability",
+    "brier_resolution": "its resolution",
+    "log_loss": "log loss",
+    "log_loss_least": "least log loss",
+    "swap_consistency": "same answer",
+    "same_position": "same place",
+    "same_position_first": "of these, the first",
+    "clear": "clear pairs",
+    "same_position_clear": "of these, same place",
+}
+_WHAT_BETWEEN = (
+    "Agreement says nothing of chance; Cohen's κ, Krippendorff's α and Gwet's AC1 take it away, each its own way "
+    "(docs/compare.md)."
+)
 _WHAT_AGAINST = "Precision, recall and F1 are means over the answers; the JSON has each answer's."
 _WHAT_BESIDE = (
     "One person at a time is left out, and the person and the judge are both held against the majority of the others. "
@@ -111,7 +133,12 @@ def _rater_pairs(report: Told, names: Sequence[str], title: str, about: str, *, 
     shown = list(wanted.items())[:_MOST_ROWS]
     rows = tuple(row(key, *(_of(name)(own[name]) for name in names)) for key, own in shown)
     more = f"and {len(wanted) - _MOST_ROWS} more, all in the JSON" if len(wanted) > _MOST_ROWS else ""
-    return Section(title, about, tuple(names), rows, more)
+    return Section(title, about, _called(names), rows, more)
+
+
+def _called(names: Sequence[str]) -> tuple[str, ...]:
+    """A figure's name in a table's head."""
+    return tuple(_CALLED.get(name, name) for name in names)
 
 
 def _of(name: str) -> Callable[[Told | None], Cell]:
@@ -121,16 +148,21 @@ def _of(name: str) -> Callable[[Told | None], Cell]:
 def _panel(people: Told) -> Section:
     names = [name for name in _PANEL if name in people]
     cells = [_of(name)(people[name]) for name in names]
-    return Section("People with each other", _WHAT_PANEL, tuple(names), (row("people", *cells),))
+    return Section("People with each other", _WHAT_PANEL, _called(names), (row("people", *cells),))
 
 
 def _slices(name: str, kind: str, found: Sequence[Told]) -> Section:
+    """Those that are surely lower first; where there are many, only the largest of the others."""
+    shown = [one for one in found if one["is_lower"]]
+    shown += [one for one in found if not one["is_lower"]][: max(_MOST_SLICES - len(shown), 0)]
+    shown = found if kind in ("length", "confidence") else shown
     rows = tuple(
         row(f"{'↓ ' if one['is_lower'] else ''}{one['name']}",
             share(one["agreement"]), share(one["human"]), points(one["difference"]))
-        for one in found
+        for one in shown
     )  # fmt: skip
-    return Section(f"{name}, by {kind}", _WHAT_SLICES, ("judge", "people", "difference, points"), rows)
+    more = f"and {len(found) - len(shown)} more, all in the JSON" if len(shown) < len(found) else ""
+    return Section(f"{name}, by {kind}", _WHAT_SLICES, ("judge", "people", "difference, points"), rows, more)
 
 
 def _trust(name: str, own: Told) -> Iterator[Section]:
@@ -141,7 +173,7 @@ def _trust(name: str, own: Told) -> Iterator[Section]:
     for method, mended in own["recalibration"].items():
         if "because" not in mended:
             rows.append(row(f"{method}, out of fold", *(number(mended.get(key)) for key in _TRUST)))
-    yield Section(f"{name}, calibration", _WHAT_TRUST, _TRUST, tuple(rows))
+    yield Section(f"{name}, calibration", _WHAT_TRUST, _called(_TRUST), tuple(rows))
     bins = tuple(row(str(place), share(one["said"]), share(one["came"])) for place, one in enumerate(found["bins"], 1))
     about = "The judge's confidence, and the share of people who shared its favourite."
     yield Section(f"{name}, reliability", about, ("said", "came"), bins)
@@ -150,7 +182,9 @@ def _trust(name: str, own: Told) -> Iterator[Section]:
 def _two_orders(name: str, found: Told) -> Section:
     cells = (*(share(found[key]) for key in _TWO_ORDERS), signed(found["first_slot_log_odds"]))
     about = "The same answer, or the same place, preferred whichever way round they are shown."
-    return Section(f"{name}, both orders", about, (*_TWO_ORDERS, "first place, log-odds"), (row(name, *cells),))
+    return Section(
+        f"{name}, both orders", about, (*_called(_TWO_ORDERS), "first place, log-odds"), (row(name, *cells),)
+    )
 
 
 def _added(name: str, found: Told) -> Section:

@@ -105,9 +105,15 @@ def _which_principle(report: Told, name: str) -> str:
 
 def _what_to_change(report: Told, name: str) -> str:
     found = [part for part in (_principle_change(report, name), _sway(report, name), _mend(report, name)) if part]
-    if not found:
-        return f"Nothing measured here surely calls for a change of {name}."
-    return " ".join(found)
+    if found:
+        return " ".join(found)
+    own = report["judges"][name]
+    if _is_clear(own["ceiling"]["excess"]) and own["ceiling"]["excess"]["value"] < 0:
+        why = "no principle, style or place can be shown to bring it about"
+        if not own["principles"]:
+            why = "its labels say nothing of principles, and no style or place can be shown to bring it about"
+        return f"What would bring {name} nearer to people is not known: {why}."
+    return f"Nothing measured here surely calls for a change of {name}."
 
 
 def _principle_change(report: Told, name: str) -> str:

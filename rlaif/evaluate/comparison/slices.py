@@ -20,10 +20,9 @@ from rlaif.evaluate.comparison.compared import Compared
 from rlaif.numbers.ceiling import ceiling_measures
 from rlaif.numbers.coefficients import Coefficients
 from rlaif.numbers.figures import BoolArray, Estimate, Figure, FloatArray
-from rlaif.numbers.intervals import Measure, difference, mean_measure
+from rlaif.numbers.intervals import MIN_CLUSTERS, Measure, difference, mean_measure
 from rlaif.numbers.linear import fit_linear
 
-LEAST_THINGS = 10
 MOST_SLICES = 25  # of a kind, those with most things
 FALSE_DISCOVERY_RATE = 0.05
 FIGURES = ("agreement", "human", "difference")
@@ -50,7 +49,7 @@ class Slice:
 
 
 def slices_of(compared: Compared, judge: int) -> Iterator[Slice]:
-    """Every slice that has enough in it, and is not everything."""
+    """Every slice of enough prompts for an interval that is not everything."""
     voted = np.isfinite(right(compared, judge))
     for one in (
         *_by_tag(compared),
@@ -58,8 +57,9 @@ def slices_of(compared: Compared, judge: int) -> Iterator[Slice]:
         *_by_length(compared, judge),
         *_by_confidence(compared, judge),
     ):
-        num_inside, num_known = int((one.inside & voted).sum()), int((one.known & voted).sum())
-        if num_inside >= LEAST_THINGS and (num_inside < num_known or one.kind == "confidence"):
+        inside, known = one.inside & voted, one.known & voted
+        num_prompts = len(np.unique(compared.prompts[inside]))
+        if num_prompts >= MIN_CLUSTERS and (inside.sum() < known.sum() or one.kind == "confidence"):
             yield one
 
 
