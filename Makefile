@@ -11,7 +11,7 @@ FIND_PYTHON = for python in $(PYTHON) python3.11 python3.12 python3.13 python3; 
 PYTEST = $(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
 
 # One target bench-NAME each.
-BENCHMARKS := alignment judge judge-bias labels prefix reward-hh run statistics store tournaments train
+BENCHMARKS := alignment judge judge-bias label-draws labels prefix reward-hh run statistics store tournaments train
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-run quickstart test test-fast check fmt bench $(BENCHMARKS:%=bench-%) tiny-models docs clean
@@ -68,6 +68,9 @@ bench-store: setup ## what the store costs at 100 thousand, 1 million and 10 mil
 
 bench-labels: setup ## reading, counting and aligning a million labelled pairs
 	$(BIN)/python -m benchmarks.labels
+
+bench-label-draws: setup ## whether figures of drawn pairs are those of all, and whether a labelling plan is enough (simulated)
+	$(BIN)/python -m benchmarks.label_draws
 
 bench-tournaments: setup ## how near fewer comparisons of n answers come to all of them, on simulated judges
 	$(BIN)/python -m benchmarks.tournaments

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from rlaif.labels.blind.candidates import candidates_of, share_x
+from rlaif.labels.blind.candidates import candidates_of
+from rlaif.labels.blind.said import agreement, share_x
 from rlaif.labels.label import Vote
 from rlaif.numbers.figures import FloatArray, NotDefined
 from rlaif.numbers.sample_size import Resemblance, pairs_needed, vote_correlations
@@ -95,12 +96,7 @@ def _said(people: Sequence[Vote]) -> tuple[dict[str, list[float]], list[str]]:
 
 
 def _with_judge(table: dict[str, list[float]], favourite: dict[str, float | None]) -> FloatArray:
-    rows = []
-    for name, shares in table.items():
-        probability = favourite[name]
-        side = np.nan if probability is None else 0.5 + 0.5 * np.sign(probability - 0.5)
-        rows.append([1.0 - abs(share - side) for share in shares])
-    return _filled(rows)
+    return _filled([[agreement(share, favourite[name]) for share in shares] for name, shares in table.items()])
 
 
 def _with_others(table: dict[str, list[float]]) -> FloatArray:
@@ -108,9 +104,7 @@ def _with_others(table: dict[str, list[float]]) -> FloatArray:
     rows = []
     for shares in table.values():
         total, others = sum(shares), len(shares) - 1
-        rest = [(total - share) / others if others else np.nan for share in shares]
-        sides = [0.5 + 0.5 * np.sign(one - 0.5) for one in rest]
-        rows.append([1.0 - abs(share - side) for share, side in zip(shares, sides, strict=True)])
+        rows.append([agreement(share, (total - share) / others if others else None) for share in shares])
     return _filled(rows)
 
 

@@ -21,6 +21,7 @@ from rlaif.labels.blind.sitting import Answer
 from rlaif.labels.blind.summary import summary
 from rlaif.labels.file import read_votes, write_votes
 from rlaif.labels.label import Mark
+from rlaif.numbers.figures import NotDefined
 from rlaif.pair_dataset import DatasetWriter, LabelWriter
 from rlaif.records import LabelledPair, Pair, PrincipleVerdict
 from tests.label_page_kit import judged, write_data, write_gold
@@ -360,12 +361,23 @@ def test_an_estimate_speaks_of_all_pairs_and_not_of_those_drawn(tmp_path):
     assert told["worth_pairs_drawn_evenly"] < 120
 
 
-def test_an_unfinished_sitting_has_no_total_and_no_exact_figure(tmp_path):
+def test_an_unfinished_sitting_is_a_random_part_of_the_draw(tmp_path):
+    """4 of 10 labelled, one of them skipped: chances 0.4, so there is doubt about the other 6."""
     folder, found, design = folder_of(tmp_path, 10)
     sitting = folder.sitting("ann", found, design, repeats=0.0)
-    for _ in range(4):
-        sitting.vote(sitting.current.id, Answer(choice="tie" if sitting.num_done else "first"))
+    for choice in ("first", "tie", "tie"):
+        sitting.vote(sitting.current.id, Answer(choice=choice))
     one = estimate_all(design, folder.rows()).means["tie"]
-    assert one.of_all.value == pytest.approx(0.75)
-    assert one.of_all.low is None
-    assert "no label" in one.horvitz_thompson.because
+    assert one.of_all.value == one.horvitz_thompson.value == pytest.approx(2 / 3)
+    variance = (1 / 3) / 3 * (1 - 3 / 10)  # s² / n (1 − f)
+    assert one.of_all.high - one.of_all.value == pytest.approx(4.302653 * variance**0.5, rel=1e-6)
+    sitting.vote(sitting.current.id, Answer(choice="skipped"))
+    skipped = estimate_all(design, folder.rows())
+    assert skipped.labelled == 4
+    assert skipped.means["tie"].of_all.value == pytest.approx(2 / 3)
+    assert "skipped" in skipped.means["tie"].horvitz_thompson.because
+
+
+def test_before_the_first_vote_nothing_is_estimated(tmp_path):
+    folder, _, design = folder_of(tmp_path, 10)
+    assert all(isinstance(one.of_all, NotDefined) for one in estimate_all(design, folder.rows()).means.values())

@@ -7,48 +7,13 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from benchmarks.label_draws import agreeing, pilot, sizes_of, vote
 from rlaif.cli import labels as cli
 from rlaif.labels.file import write_votes
 from rlaif.labels.planning import basis_of_pilot, needs
-from rlaif.labels.votes import Found, make_vote
 from rlaif.numbers.bootstrap import cluster_bootstrap
 from rlaif.numbers.figures import NotDefined
 from rlaif.numbers.intervals import estimate, mean_measure
-from rlaif.records import Message
-
-
-def vote(prompt, number, rater, choice, kind="human", seconds=None):
-    found = Found(
-        prompt=(Message("user", f"Question {prompt}"),), first=f"yes {number}", second=f"no {number}", rater=rater,
-        kind=kind, choice=choice, seconds=seconds, is_order_known=True,
-    )  # fmt: skip
-    return make_vote(found, source="")
-
-
-def agreeing(generator, sizes, people):
-    """Votes (N, R) that agree with the judge in 70 % of cases; prompts and pairs have rates of their own."""
-    of_prompt = generator.beta(0.7 * 8, 0.3 * 8, len(sizes)).repeat(sizes)
-    of_pair = generator.beta(of_prompt * 3, (1 - of_prompt) * 3)
-    return (generator.random((len(of_pair), people)) < of_pair[:, None]).astype(float)
-
-
-def sizes_of(generator, prompts):
-    return generator.choice([1, 2, 6], size=prompts, p=[0.5, 0.3, 0.2])
-
-
-def pilot(generator, prompts, people):
-    sizes = sizes_of(generator, prompts)
-    said = agreeing(generator, sizes, people)
-    votes, row = [], 0
-    for prompt, size in enumerate(sizes):
-        for _ in range(size):
-            votes.append(vote(prompt, row, "the judge", "first", "judge"))
-            votes += [
-                vote(prompt, row, f"r{rater}", "first" if agrees else "second", seconds=20.0)
-                for rater, agrees in enumerate(said[row])
-            ]
-            row += 1
-    return votes
 
 
 @pytest.mark.slow

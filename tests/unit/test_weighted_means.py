@@ -8,6 +8,7 @@ import itertools
 import numpy as np
 import pytest
 
+from benchmarks.label_draws import drawn_by, world
 from rlaif.numbers.figures import Estimate, NotDefined
 from rlaif.numbers.inclusion import allocate, chances_by_size, mixed_sizes, pivotal_draw, stratified_draw
 from rlaif.numbers.weighted_means import hajek, hajek_beyond, horvitz_thompson, worth_rows
@@ -151,23 +152,6 @@ def test_worth_is_the_number_drawn_where_chances_are_even():
 
 
 # --- means by simulation
-
-
-def world(generator, prompts=400, pairs=3):
-    """Pairs whose value goes with their size: large ones are seldom 1; and pairs of a prompt are alike."""
-    size = generator.gamma(2.0, 0.5, prompts * pairs) + 0.05
-    level = np.clip(0.9 - 0.25 * size + generator.normal(0, 0.15, prompts).repeat(pairs), 0.02, 0.98)
-    values = (generator.random(prompts * pairs) < level).astype(float)
-    return values, size, np.arange(prompts).repeat(pairs)
-
-
-def drawn_by(design, size, generator, number):
-    if design == "stratified":
-        strata = np.digitize(size, [0.5, 1.0, 1.5])
-        mask, chances = stratified_draw(strata, number, generator)
-        return mask, chances, strata
-    chances = chances_by_size(mixed_sizes(size if design == "sized" else np.ones(len(size)), 0.2), number)
-    return pivotal_draw(chances, generator), chances, np.zeros(len(size), dtype=int)
 
 
 @pytest.mark.slow

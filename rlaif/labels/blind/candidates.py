@@ -10,15 +10,15 @@ from pathlib import Path
 
 from rlaif.documents import no_such_file
 from rlaif.errors import DataError
+from rlaif.labels.blind.said import share_x
 from rlaif.labels.file import read_votes
 from rlaif.labels.importing import Imported, Request, find_format, read_labels
-from rlaif.labels.label import Choice, Mark, Vote, swapped_choice, swapped_probability
+from rlaif.labels.label import Choice, Mark, Vote
 from rlaif.labels.rows import read_raw
 from rlaif.labels.sources import pairs_of, run_votes
 from rlaif.labels.votes import Unfit
 from rlaif.records import ResponsePair
 
-_SHARES: dict[Choice, float] = {"first": 1.0, "second": 0.0, "tie": 0.5, "both_bad": 0.5}
 _OURS = {"prompt", "first", "second", "rater", "kind"}  # what every row of a label file has
 
 
@@ -74,13 +74,6 @@ def _opinions(vote: Vote, marks: Iterable[Mark]) -> Iterator[Opinion]:
         share = share_x(vote, mark.choice, mark.probability)
         if share is not None:
             yield Opinion(share, 1.0 if mark.weight is None else mark.weight)
-
-
-def share_x(vote: Vote, choice: Choice | None, probability: float | None) -> float | None:
-    """P(x is better) of what a vote, or a mark of it, says; a tie is one half, and skipped is nothing."""
-    if vote.is_turned:
-        choice, probability = choice and swapped_choice(choice), swapped_probability(probability)
-    return probability if choice is None else _SHARES.get(choice)
 
 
 def read_any(path: Path, format_: str | None = None) -> Iterator[Vote]:

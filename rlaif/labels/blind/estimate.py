@@ -1,24 +1,24 @@
 """What the labels of a draw say about all pairs it was made from: weighted by the chances, beside what they say as they
 stand. A pair's value is the mean over its raters; a tie with the judge's favourite is one half right.
 
-Pairs nobody has labelled yet, or that were skipped, have no value. Each rater's order is a random one, so what was
-labelled until now is a random part of the draw.
+Each rater's order is a random one, so what was labelled until now is a random part of the draw: its chances are those
+of the draw times that part. Pairs that everybody skipped have no value, and the means are of the others.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from rlaif.labels.blind.candidates import candidates_of
-from rlaif.labels.blind.design import Design
-from rlaif.labels.label import Choice, Vote, swapped_choice
-from rlaif.numbers.figures import Estimate, Figure, FloatArray, NotDefined
+from rlaif.labels.blind.design import Design, Drawn
+from rlaif.labels.blind.said import SHARES, agreement, choice_x
+from rlaif.labels.label import Vote
+from rlaif.numbers.figures import Figure, FloatArray, NotDefined
 from rlaif.numbers.weighted_means import hajek, hajek_beyond, horvitz_thompson, worth_rows
 
-_SHARES: dict[Choice, float] = {"first": 1.0, "second": 0.0, "tie": 0.5, "both_bad": 0.5}
 Row = Mapping[str, Any]
 
 
@@ -61,20 +61,20 @@ def estimate_all(design: Design, rows: Iterable[Row], judge: Iterable[Vote] | No
     }
     if judge is not None:
         favourite = {one.pair.id: one.probability for one in candidates_of(judge)}
-        values = {"agreement": lambda row: _agrees(row, favourite.get(row["pair_id"])), **values}
-    prompts = [by_pair[one.pair_id][0]["prompt_id"] if one.pair_id in by_pair else "" for one in design.drawn]
-    means = {}
-    for name, value in values.items():
-        column = np.array([_mean(by_pair.get(one.pair_id, []), value) for one in design.drawn])
-        means[name] = _estimated(column, design, prompts)
-    chances = np.array([one.chance for one in design.drawn])
-    labelled = sum(one.pair_id in by_pair for one in design.drawn)
+        values = {"agreement": lambda row: agreement(SHARES[choice_x(row)], favourite.get(row["pair_id"])), **values}
+    there = [one for one in design.drawn if one.pair_id in by_pair]
+    part = len(there) / len(design.drawn)
+    said = {
+        name: np.array([_mean(by_pair[one.pair_id], value) for one in there], dtype=np.float64)
+        for name, value in values.items()
+    }
+    prompts = [by_pair[one.pair_id][0]["prompt_id"] for one in there]
     return Estimates(
         population=design.population,
         drawn=len(design.drawn),
-        labelled=labelled,
-        worth=worth_rows(chances),
-        means=means,
+        labelled=len(there),
+        worth=worth_rows(np.array([one.chance for one in design.drawn])),
+        means={name: _estimated(column, there, part, design.population, prompts) for name, column in said.items()},
     )
 
 
@@ -83,34 +83,20 @@ def _mean(rows: Iterable[Row], value: Callable[[Row], float]) -> float:
     return float(np.mean(said)) if said else np.nan
 
 
-def _agrees(row: Row, probability: float | None) -> float:
-    """1, 0, or one half where either has no favourite; NaN without a verdict of the judge."""
-    if probability is None:
-        return np.nan
-    choice: Choice = row["choice"] if row["first_id"] < row["second_id"] else swapped_choice(row["choice"])
-    return 1.0 - abs(_SHARES[choice] - (0.5 + 0.5 * float(np.sign(probability - 0.5))))
-
-
-def _estimated(values: FloatArray, design: Design, prompts: list[str]) -> Estimated:
-    chances = np.array([one.chance for one in design.drawn])
-    strata = [one.stratum for one in design.drawn]
-    missing = int(np.isnan(values).sum())
+def _estimated(
+    values: FloatArray, there: Sequence[Drawn], part: float, population: int, prompts: Sequence[str]
+) -> Estimated:
+    chances = np.array([one.chance for one in there]) * part
+    strata = [one.stratum for one in there]
+    skipped = int(np.isnan(values).sum())
     total: Figure = (
-        NotDefined(f"{missing:,} of the pairs drawn have no label", len(values) - missing)
-        if missing
-        else horvitz_thompson(values, chances, design.population, strata=strata)
+        NotDefined(f"{skipped:,} of the pairs were skipped", len(values) - skipped)
+        if skipped
+        else horvitz_thompson(values, chances, population, strata=strata)
     )
     return Estimated(
         beyond=hajek_beyond(values, chances, prompts),
-        of_all=_exact_when_all(hajek(values, chances, strata=strata), missing),
+        of_all=hajek(values, chances, strata=strata),
         horvitz_thompson=total,
         as_drawn=hajek_beyond(values, np.ones(len(values)), prompts),
     )
-
-
-def _exact_when_all(figure: Figure, missing: int) -> Figure:
-    """Where all pairs were drawn, but some have no label yet, the interval of no width would be a lie."""
-    if missing and isinstance(figure, Estimate) and figure.low == figure.high and figure.low is not None:
-        because = f"no interval: {missing:,} pairs have no label, and which is no matter of the draw"
-        return Estimate(figure.value, None, None, figure.n, figure.clusters, because)
-    return figure

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from rlaif.labels.blind.journal import Entry, Read, votes_that_count
-from rlaif.labels.label import Choice, swapped_choice
+from rlaif.labels.blind.said import choice_x
+from rlaif.labels.label import Choice
 from rlaif.numbers.clustered_share import ClusteredShare
 from rlaif.numbers.figures import Figure
 
@@ -68,9 +69,9 @@ def summary(rater: str, read: Read) -> Sat:
 
 def _consistent(once: Iterable[Entry], again: Iterable[Entry]) -> Figure:
     """The share of pairs asked twice that got the same verdict. Skipped is no verdict."""
-    before = {_row(entry)["pair_id"]: _turned(entry) for entry in once if _says(entry)}
+    before = {_row(entry)["pair_id"]: choice_x(_row(entry)) for entry in once if _says(entry)}
     return _share(
-        (entry, _turned(entry) == before[_row(entry)["pair_id"]])
+        (entry, choice_x(_row(entry)) == before[_row(entry)["pair_id"]])
         for entry in again
         if _says(entry) and _row(entry)["pair_id"] in before
     )
@@ -98,12 +99,6 @@ def _choice(entry: Entry) -> Choice:
 
 def _says(entry: Entry) -> bool:
     return _choice(entry) != "skipped"
-
-
-def _turned(entry: Entry) -> Choice:
-    """The choice with the answer whose id sorts first as the first one."""
-    row = _row(entry)
-    return _choice(entry) if row["first_id"] < row["second_id"] else swapped_choice(_choice(entry))
 
 
 def _spread(seconds: list[float]) -> tuple[float, float, float] | None:
