@@ -20,7 +20,7 @@ from rlaif.labels.votes import Found, make_vote
 from rlaif.numbers.bootstrap import cluster_bootstrap
 from rlaif.numbers.inclusion import chances_by_size, mixed_sizes, pivotal_draw, stratified_draw
 from rlaif.numbers.intervals import estimate, mean_measure
-from rlaif.numbers.weighted_means import hajek, hajek_beyond, horvitz_thompson
+from rlaif.numbers.weighted_means import as_share, hajek, hajek_beyond, horvitz_thompson
 from rlaif.records import Message
 
 DESIGNS = ("even", "stratified", "sized")
@@ -88,7 +88,7 @@ def draw_figures(design: str, draws: int) -> dict[str, float]:
         mask, chances, strata = drawn_by(design, size, generator, 200)
         weighed = {
             "ht": horvitz_thompson(values[mask], chances[mask], len(values), strata=strata[mask]),
-            "hajek": hajek(values[mask], chances[mask], strata=strata[mask]),
+            "hajek": as_share(hajek(values[mask], chances[mask], strata=strata[mask])),
         }
         for name, figure in weighed.items():
             found[name].append(figure.value)
@@ -109,7 +109,7 @@ def beyond_figures(design: str, times: int) -> dict[str, float]:
     for _ in range(times):
         values, size, prompts = world(generator, 150)
         mask, chances, _ = drawn_by(design, size, generator, 300)
-        figure = hajek_beyond(values[mask], chances[mask], prompts[mask])
+        figure = as_share(hajek_beyond(values[mask], chances[mask], prompts[mask]))
         found.append(figure.value)
         held += figure.low <= truth <= figure.high
     return {"truth": truth, "bias": float(np.mean(found) - truth), "coverage": held / times}

@@ -20,7 +20,7 @@ from rlaif.records import Message
 
 SECRETS = (
     "0.8317", "0.2718", "0.3141", "secret-judge", "secret-model-a", "secret-model-b", "secret-source", "secret-tag",
-    "secret-principle", "secret comment", "secret-item", "secret-rater", "probability", "gold", "repeat",
+    "secret-principle", "secret comment", "secret-item", "secret-rater", "probability",
 )  # fmt: skip
 
 

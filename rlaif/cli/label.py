@@ -151,8 +151,6 @@ def _refresh(folder: "VotesFolder") -> None:
 
 
 def _end(folder: "VotesFolder", sittings: dict[str, "Sitting"], *, as_json: bool) -> None:
-    from rich.console import Console
-
     from rlaif.cli.label_view import sittings_view
     from rlaif.labels.blind.summary import summaries
 
@@ -164,7 +162,7 @@ def _end(folder: "VotesFolder", sittings: dict[str, "Sitting"], *, as_json: bool
         told = {"labels": count, "output": str(folder.labels), "sittings": [one.as_json() for one in found]}
         typer.echo(json.dumps(told, ensure_ascii=False))
         return
-    Console().print(sittings_view(found))
+    typer.echo(sittings_view(found))
     typer.echo(f"{count:,} labels in {folder.labels}")
 
 

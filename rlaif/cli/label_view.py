@@ -20,32 +20,27 @@ def figure_text(figure: Figure) -> str:
     return f"{figure.value:.2f}{ends} n={figure.n:,}"
 
 
-def sittings_view(found: Sequence["Sat"]) -> "RenderableType":
-    """A row for each rater."""
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Group
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    table.add_column("rater", overflow="fold")
-    names = ("labels", "taken back", "same answer twice", "known answers right", "the first shown", "median s")
-    for name in names:
-        table.add_column(name, justify="right")
+def sittings_view(found: Sequence["Sat"]) -> str:
+    """Some lines for each rater."""
+    lines = []
     for one in found:
-        table.add_row(
-            Text(one.rater),
-            f"{one.labels:,}",
-            f"{one.taken_back:,}",
-            *(figure_text(figure) for figure in (one.consistent, one.right, one.first_shown)),
-            "" if one.seconds is None else f"{one.seconds[1]:.1f}",
+        took = "" if one.seconds is None else f"; {one.seconds[1]:.1f} s each (80 % within {one.seconds[0]:.1f} to "
+        took += "" if one.seconds is None else f"{one.seconds[2]:.1f})"
+        lines.append(
+            f"{one.rater}: {one.labels:,} labels, {one.skipped:,} skipped, {one.taken_back:,} taken back{took}"
         )
-    notes = [
-        Text(f"note: {one.damaged:,} damaged lines in {one.rater}'s journal, not counted")
-        for one in found
-        if one.damaged
-    ]
-    return Group(table, *notes)
+        lines += [f"  {name:<24}{figure_text(figure)}" for name, figure in _figures(one) if figure.n]
+        if one.damaged:
+            lines.append(f"  note: {one.damaged:,} damaged lines in the journal, not counted")
+    return "\n".join(lines)
+
+
+def _figures(one: "Sat") -> tuple[tuple[str, Figure], ...]:
+    return (
+        ("same answer twice", one.consistent),
+        ("known answers right", one.right),
+        ("voted for the one first", one.first_shown),
+    )
 
 
 def estimates_view(found: "Estimates") -> "RenderableType":

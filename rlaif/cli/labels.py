@@ -182,10 +182,9 @@ def show(files: Files, as_json: AsJson = False) -> None:
 
     from rlaif.cli.label_view import sittings_view
 
-    console = Console()
-    console.print(_summary_view(found))
+    Console().print(_summary_view(found))
     if sittings:
-        console.print(sittings_view(sittings))
+        typer.echo(sittings_view(sittings))
 
 
 def _sittings(files: Sequence[Path]) -> tuple[list["Sat"], list[str]]:

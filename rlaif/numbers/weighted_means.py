@@ -8,6 +8,8 @@ else: drawing all of them leaves no doubt. `hajek_beyond` speaks of clusters (pr
 are themselves a sample, and rows of one prompt go together.
 """
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
@@ -53,6 +55,17 @@ def hajek_beyond(values: FloatArray, chances: FloatArray, clusters: ArrayLike, *
         return NotDefined(f"the rows are of {groups} cluster(s) (prompts); at least 2 are needed", int(known.sum()))
     variance = groups / (groups - 1) * float((sums**2).sum())
     return _figure(value, variance, groups - 1, level, int(known.sum()), groups)
+
+
+def as_share(figure: Figure) -> Figure:
+    """The mean of shares with Wilson's interval instead, which stays within 0 and 1 and holds better near them: with
+    k = half² / (p (1 − p)) in the place of z² / n, (p + k/2 ± √(k (p (1 − p) + k/4))) / (1 + k)."""
+    if not isinstance(figure, Estimate) or figure.low is None or figure.high is None or not 0 < figure.value < 1:
+        return figure
+    share, spread = figure.value, figure.value * (1 - figure.value)
+    k = ((figure.high - figure.low) / 2) ** 2 / spread
+    half = float(np.sqrt(k * (spread + k / 4)))
+    return replace(figure, low=(share + k / 2 - half) / (1 + k), high=(share + k / 2 + half) / (1 + k))
 
 
 def worth_rows(chances: FloatArray) -> float:

@@ -11,7 +11,7 @@ import pytest
 from benchmarks.label_draws import drawn_by, world
 from rlaif.numbers.figures import Estimate, NotDefined
 from rlaif.numbers.inclusion import allocate, chances_by_size, mixed_sizes, pivotal_draw, stratified_draw
-from rlaif.numbers.weighted_means import hajek, hajek_beyond, horvitz_thompson, worth_rows
+from rlaif.numbers.weighted_means import as_share, hajek, hajek_beyond, horvitz_thompson, worth_rows
 
 # --- draws
 
@@ -128,6 +128,14 @@ def test_one_row_a_prompt_and_even_chances_are_the_plain_t_interval():
     assert (found.high - found.low) / 2 == pytest.approx(2.570582 * values.std(ddof=1) / np.sqrt(6), rel=1e-6)
 
 
+def test_an_interval_of_a_share_is_wilsons():
+    """3 of 10 by hand, z in the place of t: [0.1078, 0.6032] (Wilson 1927)."""
+    half = 1.959964 * np.sqrt(0.3 * 0.7 / 10)
+    found = as_share(Estimate(0.3, 0.3 - half, 0.3 + half, 10, 10))
+    assert (found.low, found.high) == pytest.approx((0.107789, 0.603222), abs=1e-5)
+    assert as_share(Estimate(1.0, 0.9, 1.1, 3, 3)).high == 1.1
+
+
 def test_what_cannot_be_told_is_said():
     assert isinstance(hajek(np.array([np.nan]), np.array([0.5])), NotDefined)
     assert isinstance(hajek_beyond(np.array([1.0, 0.0]), np.array([0.5, 0.5]), ["a", "a"]), NotDefined)
@@ -159,19 +167,20 @@ def test_worth_is_the_number_drawn_where_chances_are_even():
 def test_weighted_means_are_those_of_all_rows_and_their_intervals_hold_them(design):
     generator, draws, number = np.random.default_rng(7), 600, 200
     values, size, _ = world(generator)
-    truth, found = values.mean(), {"ht": [], "hajek": [], "plain": []}
-    covered = {"ht": 0, "hajek": 0}
+    truth, found = values.mean(), {"ht": [], "hajek": [], "share": [], "plain": []}
+    covered = {"ht": 0, "hajek": 0, "share": 0}
     for _ in range(draws):
         mask, chances, strata = drawn_by(design, size, generator, number)
         one = {
             "ht": horvitz_thompson(values[mask], chances[mask], len(values), strata=strata[mask]),
             "hajek": hajek(values[mask], chances[mask], strata=strata[mask]),
         }
+        one["share"] = as_share(one["hajek"])
         for name, figure in one.items():
             found[name].append(figure.value)
             covered[name] += figure.low <= truth <= figure.high
         found["plain"].append(values[mask].mean())
-    for name in ("ht", "hajek"):
+    for name in covered:
         error = np.std(found[name]) / np.sqrt(draws)
         assert abs(np.mean(found[name]) - truth) < 4 * error
         assert 0.92 <= covered[name] / draws <= 0.975  # 95 % less and more three standard errors of 600 draws
@@ -188,6 +197,6 @@ def test_intervals_for_prompts_like_these_hold_the_rate_of_all_prompts():
     for _ in range(times):
         values, size, prompts = world(generator, 150)
         mask, chances, _ = drawn_by("sized", size, generator, 300)
-        figure = hajek_beyond(values[mask], chances[mask], prompts[mask])
+        figure = as_share(hajek_beyond(values[mask], chances[mask], prompts[mask]))
         covered += figure.low <= truth <= figure.high
     assert 0.92 <= covered / times <= 0.975

@@ -17,7 +17,7 @@ from rlaif.labels.blind.design import Design, Drawn
 from rlaif.labels.blind.said import SHARES, agreement, choice_x
 from rlaif.labels.label import Vote
 from rlaif.numbers.figures import Figure, FloatArray, NotDefined
-from rlaif.numbers.weighted_means import hajek, hajek_beyond, horvitz_thompson, worth_rows
+from rlaif.numbers.weighted_means import as_share, hajek, hajek_beyond, horvitz_thompson, worth_rows
 
 Row = Mapping[str, Any]
 
@@ -95,8 +95,8 @@ def _estimated(
         else horvitz_thompson(values, chances, population, strata=strata)
     )
     return Estimated(
-        beyond=hajek_beyond(values, chances, prompts),
-        of_all=hajek(values, chances, strata=strata),
+        beyond=as_share(hajek_beyond(values, chances, prompts)),
+        of_all=as_share(hajek(values, chances, strata=strata)),
         horvitz_thompson=total,
-        as_drawn=hajek_beyond(values, np.ones(len(values)), prompts),
+        as_drawn=as_share(hajek_beyond(values, np.ones(len(values)), prompts)),
     )
