@@ -109,13 +109,17 @@ def test_without_javascript_votes_are_taken_and_no_time_is_made_up(served, open_
     assert rows[0]["seconds"] is None
 
 
-def test_enter_in_a_form_votes_for_nothing(served, open_page):
-    page = open_page(served.urls["cid"])
+@pytest.mark.parametrize("has_script", [True, False])
+def test_enter_in_a_form_votes_for_nothing(served, open_page, has_script):
+    page = open_page(served.urls["cid"], java_script_enabled=has_script)
     before = page.inner_text("header")
     page.get_by_role("group", name="It is kind.").get_by_label("First").check()
     page.keyboard.press("Enter")
     page.wait_for_timeout(200)
     assert page.inner_text("header") == before
+    page.get_by_role("button", name="Skip").click()  # and votes are still taken
+    page.wait_for_timeout(200)
+    assert page.inner_text("header") != before
 
 
 @pytest.fixture(scope="module")

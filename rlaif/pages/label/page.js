@@ -16,6 +16,7 @@
 
   let isSent = false;
   const once = (event) => {
+    if (event.submitter && event.submitter.formMethod === "dialog") return; // Enter: no vote
     if (isSent) event.preventDefault();
     isSent = true;
     const running = since === null ? 0 : performance.now() - since;
