@@ -20,7 +20,7 @@ from rlaif.numbers.sample_size import Resemblance, pairs_needed, vote_correlatio
 
 # Where nothing is known: the widest rate. The correlations are those of PandaLM's three annotators with its judge
 # gpt-3.5-turbo, rounded up (docs/labelling.md).
-ASSUMED = Resemblance(rate=0.5, same_pair=0.4, same_prompt=0.1)
+ASSUMED = Resemblance(rate=0.5, same_pair=0.7, same_prompt=0.1)
 FEW_PROMPTS = 30  # with fewer the correlations of a pilot are little more than a guess
 
 
