@@ -20,6 +20,8 @@ import torch.nn.functional as F  # noqa: N812 - torch's own habit
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from rlaif.train.tied import Left
+
 CHUNK_ROWS = 256
 _TILE_COLUMNS = {"cpu": 1 << 13}  # x CHUNK_ROWS: 8 MB of float32, which a CPU keeps in its cache
 _ROWS_OF_BF16 = 128  # on a CPU a kernel for bfloat16 is built per shape: steady shapes are worth some idle rows
@@ -33,6 +35,7 @@ class Head:
     bias: Tensor | None = None  # (V,)
     scale: float = 1.0
     softcap: float | None = None
+    left: Left | None = None  # where the gradient of the weight is left for the embedding's, which is the same matrix
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,7 @@ class _Settings:
     scale: float
     softcap: float | None
     with_stats: bool
+    left: Left | None
 
 
 def token_logprobs(
@@ -67,7 +71,7 @@ def token_logprobs(
     is_cast = torch.is_autocast_enabled(device)
     product_dtype = torch.get_autocast_dtype(device) if is_cast else hidden.dtype
     held = chunk_rows * min(_TILE_COLUMNS.get(device, vocabulary), vocabulary)
-    settings = _Settings(held, product_dtype, head.scale, head.softcap, with_stats)
+    settings = _Settings(held, product_dtype, head.scale, head.softcap, with_stats, head.left)
     logprobs, entropy, is_greedy = _score(hidden, head.weight, head.bias, targets, settings)
     return TokenScores(logprobs, entropy, is_greedy)
 
@@ -116,6 +120,9 @@ class _TiledLogprobs(torch.autograd.Function):
                     _add_product(to_hidden, by_logit, weight[at].to(settings.dtype))
         if to_hidden is not None:
             to_hidden = to_hidden[: len(targets)].to(hidden.dtype)
+        if to_weight is not None and settings.left is not None and wants_hidden:
+            settings.left.add(to_weight)
+            to_weight = None
         return to_hidden, to_weight, to_bias, None, None
 
 
