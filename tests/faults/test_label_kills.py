@@ -11,13 +11,14 @@ from rlaif.labels.blind.folder import VotesFolder
 from rlaif.labels.blind.journal import votes_that_count
 from rlaif.labels.file import read_votes
 from tests.label_page_kit import done_of, field, serve, vote, write_data
+from tests.scale import times
 
 pytestmark = pytest.mark.slow
-KILLS = 5
+KILLS = times(4, full=40)
 
 
 def test_whatever_is_killed_when_every_answered_vote_is_there_again(tmp_path):
-    data, output = write_data(tmp_path / "data.jsonl", 40), tmp_path / "labels.jsonl"
+    data, output = write_data(tmp_path / "data.jsonl", 40 * KILLS), tmp_path / "labels.jsonl"
     luck, answered, url_before = random.Random(5), {}, None
     for turn in range(KILLS):
         served = serve(data, output, "ann")

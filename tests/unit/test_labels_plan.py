@@ -14,6 +14,7 @@ from rlaif.labels.planning import basis_of_pilot, needs
 from rlaif.numbers.bootstrap import cluster_bootstrap
 from rlaif.numbers.figures import NotDefined
 from rlaif.numbers.intervals import estimate, mean_measure
+from tests.scale import times
 
 
 @pytest.mark.slow
@@ -24,7 +25,7 @@ def test_a_plan_from_a_pilot_gives_the_wanted_half_width_within_a_tenth(people):
     basis = basis_of_pilot(pilot(generator, 600, 3))
     (need,) = needs(wanted, basis, (people,))
     widths = []
-    for run in range(20):
+    for run in range(times(20, full=200)):
         sizes = sizes_of(generator, 3000)
         sizes = sizes[: int(np.searchsorted(sizes.cumsum(), need.pairs)) + 1]
         votes = agreeing(generator, sizes, people)

@@ -1,6 +1,6 @@
 """Draws keep to their chances, and weighted means are those of all rows: by hand, by counting draws, by simulation.
 
-The full counts (10,000 draws a design) are `make bench-label-draws`; here there are fewer.
+The full counts (10,000 draws a design) are those of `make bench-label-draws` and `make test-full`.
 """
 
 import itertools
@@ -12,6 +12,7 @@ from benchmarks.label_draws import drawn_by, world
 from rlaif.numbers.figures import Estimate, NotDefined
 from rlaif.numbers.inclusion import allocate, chances_by_size, mixed_sizes, pivotal_draw, stratified_draw
 from rlaif.numbers.weighted_means import as_share, hajek, hajek_beyond, horvitz_thompson, worth_rows
+from tests.scale import times
 
 # --- draws
 
@@ -162,10 +163,15 @@ def test_worth_is_the_number_drawn_where_chances_are_even():
 # --- means by simulation
 
 
+def is_near_95(covered, draws):
+    """93 to 97 %, or within three standard errors where there are few draws."""
+    return abs(covered / draws - 0.95) <= max(0.02, 3 * np.sqrt(0.95 * 0.05 / draws))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("design", ["even", "stratified", "sized"])
 def test_weighted_means_are_those_of_all_rows_and_their_intervals_hold_them(design):
-    generator, draws, number = np.random.default_rng(7), 600, 200
+    generator, draws, number = np.random.default_rng(7), times(600, full=10_000), 200
     values, size, _ = world(generator)
     truth, found = values.mean(), {"ht": [], "hajek": [], "share": [], "plain": []}
     covered = {"ht": 0, "hajek": 0, "share": 0}
@@ -183,7 +189,7 @@ def test_weighted_means_are_those_of_all_rows_and_their_intervals_hold_them(desi
     for name in covered:
         error = np.std(found[name]) / np.sqrt(draws)
         assert abs(np.mean(found[name]) - truth) < 4 * error
-        assert 0.92 <= covered[name] / draws <= 0.975  # 95 % less and more three standard errors of 600 draws
+        assert is_near_95(covered[name], draws)
     if design == "sized":
         assert abs(np.mean(found["plain"]) - truth) > 0.05  # what not weighing would have cost
 
@@ -191,12 +197,12 @@ def test_weighted_means_are_those_of_all_rows_and_their_intervals_hold_them(desi
 @pytest.mark.slow
 def test_intervals_for_prompts_like_these_hold_the_rate_of_all_prompts():
     """Every time new prompts, a draw of their pairs, one interval; ignoring prompts would be too narrow."""
-    generator, times = np.random.default_rng(11), 600
+    generator, draws = np.random.default_rng(11), times(600, full=5000)
     truth = np.mean([world(generator, 4000)[0].mean() for _ in range(20)])
     covered = 0
-    for _ in range(times):
+    for _ in range(draws):
         values, size, prompts = world(generator, 150)
         mask, chances, _ = drawn_by("sized", size, generator, 300)
         figure = as_share(hajek_beyond(values[mask], chances[mask], prompts[mask]))
         covered += figure.low <= truth <= figure.high
-    assert 0.92 <= covered / times <= 0.975
+    assert is_near_95(covered, draws)
