@@ -11,8 +11,8 @@ FIND_PYTHON = for python in $(PYTHON) python3.11 python3.12 python3.13 python3; 
 PYTEST = $(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
 
 # One target bench-NAME each.
-BENCHMARKS := alignment arithmetic classic compare compare-page judge judge-bias labels ppo prefix \
-	principles reward-hh rollouts run statistics store tournaments train watch
+BENCHMARKS := alignment arithmetic classic compare compare-page judge judge-bias label-draws \
+	labels ppo prefix principles reward-hh rollouts run statistics store tournaments train watch
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-run quickstart test test-full test-fast check fmt bench $(BENCHMARKS:%=bench-%) tiny-models docs clean
@@ -87,6 +87,9 @@ bench-labels: setup ## reading, counting and aligning a million labelled pairs
 
 bench-compare-page: setup ## milliseconds until a browser has opened the page of `rlaif compare`, and filtered it
 	$(BIN)/python -m benchmarks.compare_page
+
+bench-label-draws: setup ## whether figures of drawn pairs are those of all, and whether a labelling plan is enough (simulated)
+	$(BIN)/python -m benchmarks.label_draws
 
 bench-tournaments: setup ## how near fewer comparisons of n answers come to all of them, on simulated judges
 	$(BIN)/python -m benchmarks.tournaments

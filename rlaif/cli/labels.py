@@ -8,15 +8,24 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from rlaif.cli.labels_estimate import estimate
+from rlaif.cli.labels_plan import plan
 from rlaif.cli.project import ConfigOption, SetOption, open_project
 from rlaif.errors import DataError, nearest
 
 if TYPE_CHECKING:  # loaded inside the commands, so that `rlaif --help` stays fast
     from rich.console import RenderableType
 
+    from rlaif.labels.blind.summary import Sat
     from rlaif.labels.importing import Imported
 
 app = typer.Typer(no_args_is_help=True, help="Import, export, count and match labels of people and judges.")
+
+app.command(
+    epilog="Examples:  rlaif labels plan --half-width 0.03  ·"
+    "  rlaif labels plan --half-width 0.03 --pilot labels.jsonl --ai outputs/runs/quickstart --json"
+)(plan)
+app.command(epilog="Examples:  rlaif labels estimate labels.jsonl --ai outputs/runs/quickstart  ·  … --json")(estimate)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a script.")]
 Files = Annotated[list[Path], typer.Argument(metavar="FILE…", help="Label files, or folders of runs.")]
@@ -259,12 +268,33 @@ def show(files: Files, as_json: AsJson = False) -> None:
     from rlaif.labels.table import label_table
 
     found = summarise(label_table(files))
+    sittings, stale = _sittings(files)
+    found["notes"] += stale
     if as_json:
-        typer.echo(json.dumps(found, ensure_ascii=False))
+        typer.echo(json.dumps(found | {"sittings": [one.as_json() for one in sittings]}, ensure_ascii=False))
         return
     from rich.console import Console
 
+    from rlaif.cli.label_view import sittings_view
+
     Console().print(_summary_view(found))
+    if sittings:
+        typer.echo(sittings_view(sittings))
+
+
+def _sittings(files: Sequence[Path]) -> tuple[list["Sat"], list[str]]:
+    """How raters did on the page, for the files that `rlaif label` made, and which of these lag behind their votes."""
+    from rlaif.labels.blind.folder import VotesFolder
+    from rlaif.labels.blind.summary import summaries
+
+    found, stale = [], []
+    for file in files:
+        folder = VotesFolder(file) if file.suffix == ".jsonl" else None
+        if folder is not None and folder.is_there:
+            found += summaries(folder.journals())
+            if not folder.is_current():
+                stale.append(f"{file} lags behind the votes in {folder.path}: `rlaif label` brings it up to them")
+    return found, stale
 
 
 def _summary_view(found: dict[str, Any]) -> "RenderableType":

@@ -36,7 +36,7 @@ def fault_of_make(words: list[str]) -> str:
 
 def fault_of_rlaif(words: list[str]) -> str:
     """What is wrong with a command line of ours, by the commands' own declarations; nothing is run."""
-    command = get_command(main.app)
+    command = top = get_command(main.app)
     words = words[: words.index("--")] if "--" in words else words  # what follows is handed on to vLLM
     while words and getattr(command, "commands", None):
         default = getattr(command, "default_command", "")
@@ -49,7 +49,7 @@ def fault_of_rlaif(words: list[str]) -> str:
             return "" if word in known else f"no such option: {word}"
         if word not in command.commands:
             return f"no such command: {word}"
-        command = main.load_command(word) if word in main.COMMANDS else command.commands[word]
+        command = main.load_command(word) if command is top else command.commands[word]
     known = {"--help"} | {name for option in command.params for name in (*option.opts, *option.secondary_opts)}
     wrong = [word for word in words if word.startswith("-") and word.split("=")[0] not in known]
     return f"no such option: {wrong}" if wrong else ""

@@ -291,6 +291,7 @@ def test_the_wheel_holds_what_a_run_needs(installed_wheel):
     assert "rlaif/evaluate/judge_card/pairs.jsonl" in held
     for path in [*(ROOT / "rlaif").rglob("*.js"), *(ROOT / "rlaif").rglob("*.css")]:  # what our pages are made of
         assert path.relative_to(ROOT).as_posix() in held
+    assert {f"rlaif/pages/label/{name}" for name in ("page.html", "page.js", "style.css")} <= held
     for model in ("tiny-policy", "tiny-judge"):
         assert f"rlaif/tiny/models/{model}/model.safetensors" in held
         assert f"rlaif/tiny/models/{model}/config.json" in held
