@@ -3,6 +3,8 @@
     python -m benchmarks.ppo                        # PPO and GRPO, small model, float32
     python -m benchmarks.ppo --only ppo --updates 5 --repeats 5
     python -m benchmarks.ppo --precision bf16 --json
+    python -m benchmarks.ppo --value shared         # ours with a value on the policy's trunk: one model fewer than TRL
+    python -m benchmarks.ppo --clock cpu --threads 1      # ratios of processor time, on a machine that is not quiet
 
 Every run is a process of its own (`benchmarks.ppo_sides`), ours and TRL's in turn; ratios are of runs next to each
 other: median, smallest and largest. The same models, prompts, lengths, precision, threads and (`keep_memory`) allocator
@@ -61,13 +63,14 @@ def main() -> int:
 def run(side: str, method: str, options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """The figures of one training in a process of its own."""
     command = [sys.executable, "-m", "benchmarks.ppo_sides", "--side", side, "--method", method]
-    for name in ("size", "precision", "episodes", "updates", "new_tokens", "threads"):
+    for name in ("size", "precision", "episodes", "updates", "new_tokens", "threads", "value"):
         command += ["--" + name.replace("_", "-"), str(getattr(options, name))]
     path = [str(folder)] if (side, method) == ("trl", "ppo") else []
     environ = os.environ | {"PYTHONPATH": os.pathsep.join([*path, *filter(None, [os.environ.get("PYTHONPATH")])])}
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environ)
     figures: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    rate = figures["episodes"] / figures["wall_s"]
+    figures["seconds"] = figures[f"{options.clock}_s"]
+    rate = figures["episodes"] / figures["seconds"]
     print(f"{method}, {side}: {rate:.2f} episodes/s (load average {figures['load_average']:.1f})", file=sys.stderr)
     return figures
 
@@ -85,7 +88,7 @@ def compare(method: str, options: argparse.Namespace, folder: Path) -> dict[str,
 def ratios(found: dict[str, list[dict[str, Any]]]) -> list[float]:
     """How many times as fast ours was, run by run."""
     pairs = zip(found["ours"], found["trl"], strict=False)
-    return [trl["wall_s"] / trl["episodes"] / (ours["wall_s"] / ours["episodes"]) for ours, trl in pairs]
+    return [trl["seconds"] / trl["episodes"] / (ours["seconds"] / ours["episodes"]) for ours, trl in pairs]
 
 
 def above(one: dict[str, Any]) -> float:
@@ -102,7 +105,7 @@ def told(method: str, found: dict[str, list[dict[str, Any]]]) -> str:
         if not runs:
             continue
         lines.append(
-            f"  {side:5} {spread([one['episodes'] / one['wall_s'] for one in runs])}; peak above loaded models"
+            f"  {side:5} {spread([one['episodes'] / one['seconds'] for one in runs])}; peak above loaded models"
             f" {max(map(above, runs)) / 1e6:,.0f} MB (the process {max(one['peak_bytes'] for one in runs) / 1e6:,.0f})"
         )
         lines.append("        " + phases(runs))
@@ -143,8 +146,10 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--episodes", type=int, default=32, help="answers of an update")
     parser.add_argument("--updates", type=int, default=3, help="counted updates of a run")
     parser.add_argument("--new-tokens", type=int, default=64)
+    parser.add_argument("--value", choices=("separate", "shared"), default="separate", help="of our PPO; TRL: separate")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--clock", choices=("wall", "cpu"), default="wall", help="what seconds are counted")
     parser.add_argument("--peers", type=Path, default=PEERS_FOLDER)
     parser.add_argument("--json", action="store_true")
     return parser.parse_args()

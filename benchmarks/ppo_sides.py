@@ -7,8 +7,8 @@ The same models on both sides: policy, reference, and a reward model (PPO: and a
 is measured is time and memory, not learning. Answers are sampled at temperature 1 and are almost always as long as they
 may be, since random weights end one at one token in thousands; both sides print how many tokens they wrote.
 
-Prints one line of JSON. The first update warms up and is not counted: `wall_s` are the other updates' seconds. Peak
-memory is the process's own; `loaded_bytes` what it held before training began, with all models in memory.
+Prints one line of JSON. The first update warms up; `wall_s` and `cpu_s` are the others' seconds. Peak memory is the
+process's own; `loaded_bytes` what it held before training began, with all models in memory.
 """
 
 import argparse
@@ -39,6 +39,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--method", choices=("ppo", "grpo"), required=True)
     parser.add_argument("--size", choices=SIZES, required=True)
     parser.add_argument("--precision", choices=("float32", "bf16"), default="float32")
+    parser.add_argument("--value", choices=("separate", "shared"), default="separate", help="of our PPO; TRL: separate")
     parser.add_argument("--episodes", type=int, default=32, help="answers of an update; GRPO: in groups of 8")
     parser.add_argument("--updates", type=int, default=3, help="counted ones; one more warms up")
     parser.add_argument("--new-tokens", type=int, default=64)
@@ -51,12 +52,12 @@ class Clock:
 
     def __init__(self) -> None:
         self.phases: dict[str, float] = defaultdict(float)
-        self.ends: list[float] = []
+        self.ends: list[tuple[float, float]] = []  # on the wall's clock and on the processor's
         self.before: dict[str, float] = {}
         self.num_tokens = 0
 
     def end_update(self) -> None:
-        self.ends.append(time.perf_counter())
+        self.ends.append((time.perf_counter(), time.process_time()))
         if len(self.ends) == 1:
             self.before = dict(self.phases)
 
@@ -93,10 +94,11 @@ def main() -> None:
     train = ours if options.side == "ours" else {"ppo": trl_ppo, "grpo": trl_grpo}[options.method]
     with tempfile.TemporaryDirectory(prefix="bench-ppo-") as folder:
         loaded = train(options, size, Path(folder), clock)
-    wall = clock.ends[-1] - clock.ends[0]
+    wall, processor = (last - first for first, last in zip(clock.ends[0], clock.ends[-1], strict=True))
     phases = clock.counted()
     figures = {
         "wall_s": wall,
+        "cpu_s": processor,
         "episodes": options.episodes * options.updates,
         "num_tokens": clock.num_tokens,
         "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
@@ -145,7 +147,7 @@ def ours(options: argparse.Namespace, size: Size, folder: Path, clock: Clock) ->
     from rlaif.train.heads import Heads
     from rlaif.train.rl.decode import DecodeSampler
     from rlaif.train.rl.learner import Learner
-    from rlaif.train.rl.policy import PolicyModel, Reference, separate_value
+    from rlaif.train.rl.policy import PolicyModel, Reference, separate_value, value_head
     from rlaif.train.rl.prompts import plain_prompt
     from rlaif.train.rl.reward_models import ModelReward
     from rlaif.train.rl.settings import GrpoSettings, PpoSettings
@@ -164,6 +166,7 @@ def ours(options: argparse.Namespace, size: Size, folder: Path, clock: Clock) ->
             "reward": [{"kind": "model", "path": "reward"}],
             "iterations": options.updates + 1,
             "epochs": EPOCHS if is_ppo else 1,
+            **({"value": options.value} if is_ppo else {}),
             "kl": {"coefficient": KL if is_ppo else 0.0},
             "rollout": {
                 "prompts": options.episodes // group,
@@ -182,6 +185,7 @@ def ours(options: argparse.Namespace, size: Size, folder: Path, clock: Clock) ->
     judged = prepare_model(model(size, "reward", seed=1))
     judged.config.reward_mean, judged.config.reward_std = 0.0, 1.0
     scorer = RewardScorer(judged, words, Heads(), np.ones(1), Layout("shared"))
+    make_value = separate_value if options.value == "separate" else value_head
     lengths: list[float] = []
 
     def watch(done: int, total: int, figures: Any) -> None:
@@ -190,7 +194,7 @@ def ours(options: argparse.Namespace, size: Size, folder: Path, clock: Clock) ->
         clock.end_update()
 
     learner = Learner(
-        PolicyModel(policy, value=separate_value(policy) if is_ppo else None),
+        PolicyModel(policy, value=make_value(policy) if is_ppo else None),
         Reference(prepare_model(model(size, "policy"))),
         [plain_prompt(f"{number}", row.prompt) for number, row in enumerate(prompts(options, size))],
         DecodeSampler(policy, precision=options.precision),

@@ -209,6 +209,18 @@ def test_equal_prompts_are_read_once(monkeypatch):
     assert sum(sum(given[1]) for given in read) == 12
 
 
+def test_rows_beyond_what_may_be_kept_wait(monkeypatch):
+    prompts, model = [np.array([5, 6])] * 7 + some_prompts(5), llama()
+    wanted = DecodeSampler(model).sample(prompts, range(12), HOW)
+    longest = max(map(len, prompts)) + HOW.max_new_tokens
+    monkeypatch.setattr("rlaif.train.rl.decode._KEPT_BYTES", 3 * longest * 2 * 2 * 2 * 4 * 4)  # three rows'
+    rows, step = [], LlamaReader.step
+    monkeypatch.setattr(LlamaReader, "step", lambda self, tokens: rows.append(len(tokens)) or step(self, tokens))
+    found = DecodeSampler(model).sample(prompts, range(12), HOW)
+    assert max(rows) == 3
+    assert [one.answer.tolist() for one in found] == [one.answer.tolist() for one in wanted]
+
+
 def test_no_more_than_one_steps_logits_is_held():
     vocabulary, rows, largest = 4000, 4, []
 

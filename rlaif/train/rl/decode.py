@@ -40,7 +40,8 @@ from rlaif.train.rl.weights import policy_of
 
 MAX_ROWS = 64
 _ENTER_SHARE = 8  # waiting prompts enter when one in eight rows is free: reading single prompts wastes products
-_READ_TOKENS = 4096  # prompts' tokens read at once
+_READ_TOKENS = 8192  # prompts' tokens read at once
+_KEPT_BYTES = 2 << 30  # of keys and values: rows beyond wait
 
 
 class Reader(Protocol):
@@ -65,8 +66,8 @@ class _Group:
 
 
 class DecodeSampler:
-    """Samples from `model`, a causal model of transformers or PEFT. `max_rows` bounds how many rows are decoded at
-    once; a row of n tokens keeps 2 · layers · key heads · head width · n numbers."""
+    """Samples from `model`, a causal model of transformers or PEFT. At most `max_rows` rows are decoded at once,
+    fewer where their keys and values would take more than 2 GiB."""
 
     def __init__(
         self, model: nn.Module, *, precision: Literal["float32", "bf16"] = "float32", max_rows: int = MAX_ROWS
@@ -118,11 +119,11 @@ class _Loop:
         max_rows: int,
     ) -> None:
         self._prompts, self._seeds, self._limits, self._how = prompts, np.array(seeds, dtype=np.int64), limits, how
-        self._waiting = _groups(prompts, max_rows)
-        lengths = [len(prompt) + limit for prompt, limit in zip(prompts, limits, strict=True)]
-        self._num_rows = min(max_rows, len(prompts))
         self._head, self._dtype = _head(model, precision)
-        self._reader = _reader(model, self._dtype, self._num_rows, int(max(lengths)))
+        length = max(len(prompt) + int(limit) for prompt, limit in zip(prompts, limits, strict=True))
+        self._reader = _reader(model, self._dtype, min(max_rows, len(prompts)), length)
+        self._num_rows = self._reader.room
+        self._waiting = _groups(prompts, self._num_rows)
         self._live = np.zeros(0, dtype=np.int64)  # requests by row
         self._tokens = np.zeros((len(prompts), how.max_new_tokens), dtype=np.int64)
         self._logprobs = np.zeros(self._tokens.shape, dtype=np.float32)
@@ -229,4 +230,5 @@ def _reader(model: Any, dtype: torch.dtype, num_rows: int, length: int) -> Reade
     weights = llama_weights(model, dtype)
     if weights is None:
         return ModelReader(model, num_rows=num_rows, dtype=dtype)
-    return LlamaReader(weights, num_rows=num_rows, length=length)
+    fitting = max(1, _KEPT_BYTES // (weights.bytes_per_token * length))
+    return LlamaReader(weights, num_rows=min(num_rows, fitting), length=length)

@@ -56,6 +56,11 @@ class LlamaWeights:
     norm: nn.Module
     rotary: Any
 
+    @property
+    def bytes_per_token(self) -> int:
+        """Of keys and values, for one row."""
+        return 2 * len(self.layers) * self.shape.groups * self.shape.width * self.embedding.dtype.itemsize
+
 
 def llama_weights(model: Any, dtype: torch.dtype) -> LlamaWeights | None:
     """The model's weights for products in `dtype`; None for a model that is not a plain Llama or Mistral."""
