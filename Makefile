@@ -7,14 +7,14 @@ BIN := $(VENV)/bin
 FIND_PYTHON = for python in $(PYTHON) python3.11 python3.12 python3.13 python3; do \
 	  if $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then break; fi; python=; done; \
 	if [ -z "$$python" ]; then echo "No Python 3.11 or newer found. Install one, or name it: make PYTHON=/path/to/python3.11" >&2; exit 1; fi
-# vLLM tests share one worker and come last (tests/conftest.py): two engines at once would starve each other.
+# vLLM tests share one worker and come first (tests/conftest.py): two engines at once would starve each other.
 PYTEST = $(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
 
 # One target bench-NAME each.
 BENCHMARKS := alignment judge judge-bias labels ppo prefix reward-hh rollouts run statistics store tournaments train
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-run quickstart test test-fast check fmt bench $(BENCHMARKS:%=bench-%) tiny-models docs clean
+.PHONY: help setup setup-run quickstart test test-full test-fast check fmt bench $(BENCHMARKS:%=bench-%) tiny-models docs clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -34,6 +34,9 @@ quickstart: setup-run ## from nothing to preference pairs, a reward model and a 
 
 test: setup ## all tests that need no GPU, with real vLLM
 	$(PYTEST) -m "not gpu"
+
+test-full: setup ## the same, with every kill, edit and seed as often as docs/log.md reports (hours)
+	RLAIF_FULL=1 $(PYTEST) -m "not gpu"
 
 test-fast: setup ## tests of a moment: no vLLM, nothing slow
 	$(PYTEST) -m "not vllm and not slow and not gpu"

@@ -90,7 +90,7 @@ def main() -> None:
     keep_memory()
     torch.set_num_threads(options.threads)
     size, clock = SIZES[options.size], Clock()
-    train = {("trl", "ppo"): trl_ppo, ("trl", "grpo"): trl_grpo}[options.side, options.method]
+    train = ours if options.side == "ours" else {"ppo": trl_ppo, "grpo": trl_grpo}[options.method]
     with tempfile.TemporaryDirectory(prefix="bench-ppo-") as folder:
         loaded = train(options, size, Path(folder), clock)
     wall = clock.ends[-1] - clock.ends[0]
@@ -135,6 +135,77 @@ def quiet() -> None:
     disable_progress_bars()
     transformers.utils.logging.disable_progress_bar()
     transformers.utils.logging.set_verbosity_error()
+
+
+def ours(options: argparse.Namespace, size: Size, folder: Path, clock: Clock) -> int:
+    """`rlaif.train.rl.learner`, as `rlaif train ppo` and `grpo` run it after reading their files."""
+    import numpy as np
+
+    from rlaif.train.forward import prepare_model
+    from rlaif.train.heads import Heads
+    from rlaif.train.rl.decode import DecodeSampler
+    from rlaif.train.rl.learner import Learner
+    from rlaif.train.rl.policy import PolicyModel, Reference, separate_value
+    from rlaif.train.rl.prompts import plain_prompt
+    from rlaif.train.rl.reward_models import ModelReward
+    from rlaif.train.rl.settings import GrpoSettings, PpoSettings
+    from rlaif.train.scoring import RewardScorer
+    from rlaif.train.task import Layout
+
+    words = tokenizer(size)
+    is_ppo = options.method == "ppo"
+    kind = PpoSettings if is_ppo else GrpoSettings
+    group = 1 if is_ppo else GROUP
+    settings = kind.model_validate(
+        {
+            "model": "policy",
+            "output": "policy-rl",
+            "prompts": [{"path": "prompts.jsonl"}],
+            "reward": [{"kind": "model", "path": "reward"}],
+            "iterations": options.updates + 1,
+            "epochs": EPOCHS if is_ppo else 1,
+            "kl": {"coefficient": KL if is_ppo else 0.0},
+            "rollout": {
+                "prompts": options.episodes // group,
+                "group_size": group,
+                "max_new_tokens": options.new_tokens,
+            },
+            "stop": {"constant_rewards": None, "unended": None},
+            "loop": {
+                "precision": options.precision,
+                "save_every": 10_000,
+                "optimiser": {"learning_rate": RATE, "warmup_share": 0.0},
+            },
+        }
+    )
+    policy = prepare_model(model(size, "policy"))
+    judged = prepare_model(model(size, "reward", seed=1))
+    judged.config.reward_mean, judged.config.reward_std = 0.0, 1.0
+    scorer = RewardScorer(judged, words, Heads(), np.ones(1), Layout("shared"))
+    lengths: list[float] = []
+
+    def watch(done: int, total: int, figures: Any) -> None:
+        lengths.append(figures["length"])
+        clock.phases.update(learner.phases.total)
+        clock.end_update()
+
+    learner = Learner(
+        PolicyModel(policy, value=separate_value(policy) if is_ppo else None),
+        Reference(prepare_model(model(size, "policy"))),
+        [plain_prompt(f"{number}", row.prompt) for number, row in enumerate(prompts(options, size))],
+        DecodeSampler(policy, precision=options.precision),
+        ModelReward(scorer, words),
+        settings,
+        decode=lambda ids: "",
+        stop_ids=(2,),
+        folder=folder,
+        watch=watch,
+    )
+    loaded = resident_bytes()
+    for iteration in range(options.updates + 1):
+        learner.iterate(iteration)
+    clock.num_tokens = round(sum(lengths[1:]) * options.episodes)
+    return loaded
 
 
 def trl_ppo(options: argparse.Namespace, size: Size, folder: Path, clock: Clock) -> int:

@@ -148,7 +148,7 @@ def gradient_distances(name: str, options: argparse.Namespace) -> dict[str, floa
 def vocabulary_memory(options: argparse.Namespace) -> dict[str, float]:
     """Peak memory of our DPO at two vocabularies, without weights, gradients and optimizer; one chunk of logits."""
     small, large = (
-        run("ours", options, method="dpo", size="s", precision=options.precision, rows=16, vocabulary=number)
+        run("ours", options, method="dpo", size="s", precision=options.precision, rows=16, vocabulary=number, cold=True)
         for number in VOCABULARIES
     )
     grown = (large["peak_bytes"] - large["state_bytes"]) - (small["peak_bytes"] - small["state_bytes"])

@@ -44,6 +44,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--prompt-scale", type=float, default=1.0)
     parser.add_argument("--micro-batch-tokens", type=int, default=4096, help="ours only")
     parser.add_argument("--gradient", type=Path)
+    parser.add_argument("--cold", action="store_true", help="no rows before the timed ones: for memory, not for time")
     return parser.parse_args()
 
 
@@ -66,7 +67,8 @@ def main() -> None:
         if options.gradient:
             torch.save(train(options, size, given, Path(folder), with_gradient=True), options.gradient)
             return
-        train(options, size, rows(WARM_ROWS, size.vocabulary, seed=1), Path(folder) / "warm")
+        if not options.cold:
+            train(options, size, rows(WARM_ROWS, size.vocabulary, seed=1), Path(folder) / "warm")
         begun = time.perf_counter(), time.process_time()
         spent = train(options, size, given, Path(folder) / "timed")
         ended = time.perf_counter(), time.process_time()

@@ -1,7 +1,7 @@
 """What holds for every test: no network, and one engine at a time.
 
-Tests marked `vllm` run last and, with the Makefile's flags, on one worker: two engines at once would starve each other
-of cores, and time-outs would tell nothing.
+Tests marked `vllm` come first and, with the Makefile's flags, on one worker: two engines at once would starve each
+other of cores. The other worker has all else; coming last, they would leave it idle for minutes.
 """
 
 import os
@@ -23,4 +23,4 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("vllm"):
             item.add_marker(pytest.mark.xdist_group("vllm"))
-    items.sort(key=lambda item: item.get_closest_marker("vllm") is not None)
+    items.sort(key=lambda item: item.get_closest_marker("vllm") is None)

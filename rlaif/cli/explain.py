@@ -95,15 +95,23 @@ def pool_line(step: dict[str, Any], pool: str) -> str:
 
 def step_line(step: dict[str, Any], floor: float, total_weight: float) -> str:
     """One principle's way into the label."""
-    is_check = not step["orders"]
     if step["probability"] is None:
-        return f"no verdict {'of its check' if is_check else 'in both orders'}: it has no say"
-    how = "its check computed" if is_check else "its judges together" if step["judges"] else "mean of both orders"
-    line = f"{how} P(x) = {step['probability']:.4f} → log-odds in [{floor:g}, {1 - floor:g}]"
+        return f"no verdict {'in both orders' if step['orders'] else 'of its check'}: it has no say"
+    line = f"{how_heard(step)} P(x) = {step['probability']:.4f} → log-odds in [{floor:g}, {1 - floor:g}]"
     line += f" {step['log_odds']:+.4f}"
     if step["share"] is None:
         return f"{line}; weight {step['weight']:g}: it has no say"
     return f"{line} × weight {step['weight']:g} / {total_weight:g} → share {step['share']:+.4f}"
+
+
+def how_heard(step: dict[str, Any]) -> str:
+    """What a principle's probability was made of."""
+    if not step["orders"]:
+        return "its check computed"
+    if step["judges"]:
+        return "its judges together"
+    is_scored = any(order["score"] is not None for order in step["orders"])
+    return "difference of the two scores" if is_scored else "mean of both orders"
 
 
 def label_lines(found: dict[str, Any]) -> list[str]:

@@ -28,6 +28,7 @@ from rlaif.train.fused_layer import fuse_layers
 from rlaif.train.head import CHUNK_ROWS, Head, TokenScores, token_logprobs
 from rlaif.train.packing import Batch, TokenSequence, pack, pad
 from rlaif.train.ragged import sums_of
+from rlaif.train.tied import left_with, tie_gradients
 
 _TOLERANCE = {torch.float64: 1e-4, torch.float32: 1e-2}  # nats; models compute norms and angles in float32 at best
 _LOW_PRECISION_TOLERANCE = 0.5
@@ -90,6 +91,7 @@ def head_of(model: Any) -> Head:
         bias=_whole(linear.bias) if getattr(linear, "bias", None) is not None else None,
         scale=scale,
         softcap=getattr(config, "final_logit_softcapping", None),
+        left=left_with(linear.weight),
     )
 
 
@@ -109,6 +111,7 @@ def prepare_model(model: Any) -> Any:
     """Switch a causal or classification model to packed attention and check that it computes the same that way."""
     use_packed_attention(inner_model(model))
     fuse_layers(inner_model(model))
+    tie_gradients(inner_model(model))
     check_packing(model)
     return model
 

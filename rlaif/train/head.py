@@ -21,6 +21,8 @@ import torch.nn.functional as F  # noqa: N812 - torch's own habit
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from rlaif.train.tied import Left
+
 CHUNK_ROWS = 256
 _TILE_COLUMNS = {"cpu": 1 << 13}  # x CHUNK_ROWS: 8 MB of float32, which a CPU keeps in its cache
 _ROWS_OF_BF16 = 128  # on a CPU a kernel for bfloat16 is built per shape: steady shapes are worth some idle rows
@@ -34,6 +36,7 @@ class Head:
     bias: Tensor | None = None  # (V,)
     scale: float = 1.0
     softcap: float | None = None
+    left: Left | None = None  # where the gradient of the weight is left for the embedding's, which is the same matrix
 
     def at_temperature(self, temperature: float) -> "Head":
         """The head whose logits are these divided by the temperature: of the distribution that was sampled."""
@@ -63,6 +66,7 @@ class _Settings:
     scale: float
     softcap: float | None
     with_stats: bool
+    left: Left | None
 
 
 def token_logprobs(
@@ -76,7 +80,7 @@ def token_logprobs(
     is_cast = torch.is_autocast_enabled(device)
     product_dtype = torch.get_autocast_dtype(device) if is_cast else hidden.dtype
     held = chunk_rows * min(_TILE_COLUMNS.get(device, vocabulary), vocabulary)
-    settings = _Settings(held, product_dtype, head.scale, head.softcap, with_stats)
+    settings = _Settings(held, product_dtype, head.scale, head.softcap, with_stats, head.left)
     logprobs, entropy, is_greedy = _score(hidden, head.weight, head.bias, targets, settings)
     return TokenScores(logprobs, entropy, is_greedy)
 
@@ -84,7 +88,7 @@ def token_logprobs(
 def head_logits(hidden: Tensor, head: Head, dtype: torch.dtype) -> Tensor:
     """Whole logits (S, V) of a few hidden states (S, C), for drawing next tokens: the product in `dtype`, everything
     after it in float32, or float64 where the hidden states are."""
-    settings = _Settings(0, dtype, head.scale, head.softcap, with_stats=False)
+    settings = _Settings(0, dtype, head.scale, head.softcap, with_stats=False, left=None)
     with torch.autocast(hidden.device.type, enabled=False):
         return _logits(hidden.to(dtype), head.weight, head.bias, slice(None), settings)
 
@@ -137,6 +141,9 @@ class _TiledLogprobs(torch.autograd.Function):
                     _add_product(to_hidden, by_logit, weight[at].to(settings.dtype))
         if to_hidden is not None:
             to_hidden = to_hidden[: len(targets)].to(hidden.dtype)
+        if to_weight is not None and settings.left is not None and wants_hidden:
+            settings.left.add(to_weight)
+            to_weight = None
         return to_hidden, to_weight, to_bias, None, None
 
 

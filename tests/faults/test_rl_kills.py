@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from tests.faults.test_train_kills import same
+from tests.scale import times
 
 ROOT = Path(__file__).resolve().parents[2]
 METHODS = ("ppo", "ppo-lora", "grpo")
-DEATHS = int(os.environ.get("RLAIF_TRAIN_DEATHS", "2"))  # runs per method, each killed once or twice
-# RLAIF_TRAIN_DEATHS=30 pytest -s tests/faults/test_rl_kills.py: thirty each, as docs/log.md reports
+DEATHS = times(2, full=30)  # runs per method, each killed once or twice
 
 
 @pytest.fixture(scope="module")

@@ -21,6 +21,7 @@ from tests.faults.fake_child import WINDOW
 from tests.faults.kill_projects import TOURNAMENT, Project, free_port, write_models
 from tests.faults.ledger import check_asked_twice
 from tests.faults.nursery import Nursery
+from tests.scale import times
 
 KILLED = -signal.SIGKILL
 GIVEN_UP = 3  # the exit code of an engine that cannot go on
@@ -120,13 +121,13 @@ def test_kills_of_a_driver_in_a_tournament_before_two_judges(nursery, tmp_path):
 
 
 @pytest.mark.slow
-def test_twenty_kills_of_a_driver_in_a_tournament_before_two_judges(nursery, tmp_path):
-    check_kills_of_the_driver(nursery, tmp_path, 20, seed=32, more=TOURNAMENT)
+def test_many_kills_of_a_driver_in_a_tournament_before_two_judges(nursery, tmp_path):
+    check_kills_of_the_driver(nursery, tmp_path, times(10, full=50), seed=32, more=TOURNAMENT)
 
 
 @pytest.mark.slow
-def test_two_hundred_kills_of_the_driver(nursery, tmp_path):
-    check_kills_of_the_driver(nursery, tmp_path, 200, seed=2)
+def test_many_kills_of_the_driver(nursery, tmp_path):
+    check_kills_of_the_driver(nursery, tmp_path, times(50, full=200), seed=2)
 
 
 def check_kills_before_changes(nursery, folder, seed, share):
@@ -242,8 +243,8 @@ def test_kills_of_the_engines_child(nursery, tmp_path, models):
 
 
 @pytest.mark.slow
-def test_two_hundred_kills_of_the_engines_child(nursery, tmp_path, models):
-    check_kills_of_the_child(nursery, tmp_path, models, 200, seed=4)
+def test_many_kills_of_the_engines_child(nursery, tmp_path, models):
+    check_kills_of_the_child(nursery, tmp_path, models, times(50, full=200), seed=4)
 
 
 # --- HTTP servers
@@ -342,5 +343,5 @@ def test_kills_of_servers(nursery, tmp_path):
 
 
 @pytest.mark.slow
-def test_two_hundred_kills_of_servers(nursery, tmp_path):
-    check_kills_of_servers(nursery, tmp_path, 200, seed=6)
+def test_many_kills_of_servers(nursery, tmp_path):
+    check_kills_of_servers(nursery, tmp_path, times(50, full=200), seed=6)

@@ -9,6 +9,7 @@ from rlaif.identity import digest
 from rlaif.store import Store
 from rlaif.store.upkeep import compact, verify
 from tests.faults.nursery import Nursery
+from tests.scale import times
 
 
 @pytest.fixture(scope="module")
@@ -91,13 +92,13 @@ def test_kills_of_sealers_and_merges(nursery, tmp_path):
 
 
 @pytest.mark.slow
-def test_two_hundred_kills_of_writers(nursery, tmp_path):
-    check_kills_of_writers(nursery, tmp_path, 200, random.Random(3))
+def test_many_kills_of_writers(nursery, tmp_path):
+    check_kills_of_writers(nursery, tmp_path, times(100, full=200), random.Random(3))
 
 
 @pytest.mark.slow
-def test_two_hundred_kills_of_sealers_and_merges(nursery, tmp_path):
-    check_kills_of_sealers(nursery, tmp_path, 200, random.Random(4))
+def test_many_kills_of_sealers_and_merges(nursery, tmp_path):
+    check_kills_of_sealers(nursery, tmp_path, times(50, full=200), random.Random(4))
 
 
 def test_writers_sealers_merges_and_a_reader_at_once(nursery, tmp_path):

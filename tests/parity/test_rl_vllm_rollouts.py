@@ -2,15 +2,11 @@
 are those of the new weights, in float32, with a tied head. Run with `-m vllm`; half a minute.
 """
 
-import os
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
 import transformers
 
-from rlaif.errors import EngineCrashed
 from rlaif.train.forward import LogprobModel, prepare_model
 from rlaif.train.rl.decode import DecodeSampler
 from rlaif.train.rl.rollouts import Sampling
@@ -39,6 +35,7 @@ def policy(seed):
         eos_token_id=7,  # not among the stop ids: an answer goes on behind it
         pad_token_id=0,
     )
+    # Weights of a scale at which float32 itself is exact to 1e-5: at twice it, both samplers are 1e-5 from float64.
     return prepare_model(randomise(transformers.LlamaForCausalLM(config), seed, scale=0.1).eval())
 
 
@@ -98,14 +95,3 @@ def test_an_answer_follows_from_its_seed_whatever_is_asked_beside_it(sampler):
     together = sampler.sample(prompts(), range(8), how)
     alone = sampler.sample(prompts()[3:4], [3], how)
     assert alone[0].answer.tolist() == together[3].answer.tolist()
-
-
-def test_closing_ends_the_child_and_leaves_no_file(tmp_path):
-    opened = VllmSampler(policy(0), dtype="float32", log_file=tmp_path / "vllm.log")
-    folder, pid = Path(opened._folder.name), opened._engine.pid
-    assert not list(folder.glob("*.safetensors"))
-    os.kill(pid, 9)
-    with pytest.raises(EngineCrashed, match="which draws the rollouts, died: killed by signal 9"):
-        opened.sample(prompts(2), range(2), GREEDY)
-    opened.close()
-    assert not folder.exists()

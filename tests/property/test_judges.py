@@ -18,6 +18,7 @@ from rlaif.settings import (
 )
 from tests.roads import Road, constitution, principle, prompts
 from tests.roads import settings as road_settings
+from tests.scale import times
 
 OTHERS = ((), ({"model": "small"},), ({"model": "small"}, {"model": "middle"}), ({"model": "middle"},))
 SCHEDULES = (
@@ -94,7 +95,7 @@ def test_after_changes_the_store_gives_what_an_empty_one_would_and_the_plan_knew
 
 
 @pytest.mark.slow
-@settings(max_examples=30, **QUIET)
+@settings(max_examples=times(20, full=150), **QUIET)
 @given(st.lists(CHANGES, min_size=2, max_size=8))
 def test_many_changes_of_judges(tmp_path_factory, changes):
     check_changes(tmp_path_factory.mktemp("judges"), changes)

@@ -4,6 +4,7 @@ import math
 
 import pytest
 
+from rlaif.cli.explain import step_line
 from rlaif.constitution import dump_constitution
 from rlaif.documents import write_yaml
 from rlaif.engines.scripted import Faults, scripted_identity
@@ -114,3 +115,16 @@ def test_a_folder_that_says_too_little_is_no_previous_run(tmp_path):
     (tmp_path / "run.json").write_text("{}")
     (tmp_path / "settings.yaml").write_text(write_yaml({"name": "x"}))
     assert read_previous(tmp_path) is None
+
+
+def test_a_principle_that_was_scored_is_not_said_to_have_orders():
+    step = {
+        "orders": [{"score": 3.2}, {"score": 2.1}],
+        "judges": (),
+        "probability": 0.7,
+        "log_odds": 0.8,
+        "weight": 1.0,
+    }
+    assert step_line(step | {"share": 0.8}, 0.01, 1.0).startswith("difference of the two scores P(x) = 0.7000")
+    verdict = step | {"orders": [{"score": None}] * 2, "share": 0.8}
+    assert step_line(verdict, 0.01, 1.0).startswith("mean of both orders")

@@ -239,7 +239,7 @@ def test_continuous_integration_runs_the_tests_and_cannot_wait_for_input():
     assert "</dev/null" in text
 
 
-def test_tests_with_an_engine_share_one_worker_and_come_last(tmp_path):
+def test_tests_with_an_engine_share_one_worker_while_the_other_has_the_rest(tmp_path):
     shutil.copy(ROOT / "tests" / "conftest.py", tmp_path)
     (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers = vllm: starts an engine\n")
     (tmp_path / "test_both.py").write_text(
@@ -254,8 +254,8 @@ def test_tests_with_an_engine_share_one_worker_and_come_last(tmp_path):
     subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
     ran = [line.split() for line in (tmp_path / "log").read_text().splitlines()]
     assert len({worker for worker, kind in ran if kind == "engine"}) == 1
-    assert len({worker for worker, kind in ran if kind == "plain"}) == 2
-    assert [kind for _, kind in ran[:6]] == ["plain"] * 6
+    assert {worker for worker, kind in ran if kind == "plain"} - {worker for worker, kind in ran if kind == "engine"}
+    assert {kind for _, kind in ran[:4]} == {"engine", "plain"}
 
 
 # --- the wheel

@@ -9,10 +9,11 @@ import transformers
 
 from rlaif.train import fused_layer
 from rlaif.train.attention import packed_attention
-from rlaif.train.forward import LogprobModel, prepare_model
+from rlaif.train.forward import LogprobModel, hidden_states, prepare_model
 from rlaif.train.head import Head, token_logprobs
 from rlaif.train.packing import pack
 from rlaif.train.segment_attention import _BLOCK, SegmentAttention
+from rlaif.train.tied import Left
 from tests.train_models import SIZES, double_llama, random_pairs, randomise, sequence
 
 torch.set_num_threads(1)
@@ -104,6 +105,55 @@ def test_layers_with_adapters_dropout_or_a_window_go_through_the_models_own_code
     calls.clear()
     LogprobModel(adapted)(pack(families))
     assert not calls
+
+
+def tied_llama(**changes):
+    return double_llama(tie_word_embeddings=True, **changes)
+
+
+def loss_of(model, families):
+    logprobs = LogprobModel(model)(pack(families)).logprobs
+    return (logprobs * torch.linspace(-1, 1, len(logprobs), dtype=logprobs.dtype)).sum()
+
+
+def learn(model, parts, *, is_one_backward=False):
+    if is_one_backward:
+        sum(loss_of(model, part) for part in parts).backward()
+    else:
+        for part in parts:
+            loss_of(model, part).backward()
+
+
+@pytest.mark.parametrize("is_one_backward", [False, True])
+def test_a_tied_matrix_has_the_gradient_of_the_models_own_code(is_one_backward, monkeypatch):
+    families, left = random_pairs(4, seed=3), []
+    plain, tied = tied_llama(), tied_llama()
+    del plain.get_input_embeddings().forward  # the class's own is back
+    add = Left.add
+    monkeypatch.setattr(Left, "add", lambda self, gradient: left.append(1) or add(self, gradient))
+    for model in (plain, tied):
+        learn(model, (families[:2], families[2:]), is_one_backward=is_one_backward)
+    assert len(left) == 2  # the tied one's two heads
+    wanted = {name: weight.grad for name, weight in plain.named_parameters()}
+    for name, weight in tied.named_parameters():
+        assert (weight.grad - wanted[name]).abs().max() <= 1e-12 * wanted[name].abs().max(), name
+
+
+def test_the_gradient_of_a_tied_matrix_is_the_buffer_the_head_made(monkeypatch):
+    model, made, add = tied_llama(), [], Left.add
+    monkeypatch.setattr(Left, "add", lambda self, gradient: made.append(gradient.data_ptr()) or add(self, gradient))
+    learn(model, [random_pairs(2, seed=3)])
+    assert [model.get_input_embeddings().weight.grad.data_ptr()] == made
+
+
+def test_a_tied_matrix_learns_as_an_embedding_where_the_head_is_not_used():
+    model, batch = tied_llama(), pack(random_pairs(2, seed=3))
+    hidden_states(model, batch).sum().backward()
+    gradient = model.get_input_embeddings().weight.grad
+    read = torch.zeros(len(gradient), dtype=torch.bool)
+    read[batch.ids] = True
+    assert gradient[read].abs().sum(dim=1).min() > 0
+    assert gradient[~read].abs().sum() == 0
 
 
 def test_a_copied_model_reads_its_own_weights():

@@ -5,7 +5,6 @@ log-likelihood of a reward model on pairs it never saw.
 """
 
 import itertools
-import os
 
 import numpy as np
 import pytest
@@ -18,13 +17,14 @@ from rlaif.train.loop import train
 from rlaif.train.reward import RewardTask
 from rlaif.train.settings import LoopSettings, OptimiserSettings
 from rlaif.train.task import Layout
+from tests.scale import times
 from tests.train_models import llama, sequence
 
 torch.set_num_threads(1)
 WORLD = {"vocab_size": 8, "hidden_size": 32, "intermediate_size": 64, "head_dim": 8, "pad_token_id": None}
 WORLD |= {"bos_token_id": None, "eos_token_id": None}
 PROMPTS = ([4, 5], [6, 7])
-SEEDS = int(os.environ.get("RLAIF_SOFT_SEEDS", "3"))  # 20 by hand, as docs/log.md reports
+SEEDS = times(3, full=20)
 
 
 def answers(prompt):
