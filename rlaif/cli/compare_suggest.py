@@ -1,6 +1,6 @@
 """`rlaif compare suggest`: what to change in the constitution so that its labels agree better with people's votes.
 
-A command of the group `rlaif compare`, which registers it: `app.command()(compare_suggest.suggest)`.
+A command of the group `rlaif compare`, which registers it.
 """
 
 import json
@@ -16,14 +16,17 @@ if TYPE_CHECKING:  # loaded inside the command, so that `rlaif --help` stays fas
 
 
 def suggest(
-    ai: Annotated[list[Path], typer.Option("--ai", help="The folder of a run, or a label file with marks.")],
+    ai: Annotated[
+        list[str], typer.Option("--ai", metavar="RUN|FILE", help="A run, its folder, or a label file with marks.")
+    ],
     human: Annotated[list[Path], typer.Option("--human", help="Label files of people, on the same pairs.")],
     constitution: Annotated[
         str | None, typer.Option(help="The YAML to edit; default: the one that the run was made with.")
     ] = None,
     judge: Annotated[str | None, typer.Option(help="Which judge, where the labels are of several.")] = None,
     apply: Annotated[bool, typer.Option("--apply", help="Write a new version beside the constitution.")] = False,
-    output: Annotated[Path | None, typer.Option(help="Where --apply writes; default: NAME-VERSION.yaml.")] = None,
+    to: Annotated[Path | None, typer.Option(help="Where --apply writes; default: NAME-VERSION.yaml.")] = None,
+    output: Annotated[Path, typer.Option(help="The folder that holds runs/.")] = Path("outputs"),
     folds: Annotated[int, typer.Option(min=2, max=20, help="Parts to hold out, one after the other.")] = 5,
     seed: Annotated[int, typer.Option(help="Of folds and resamples.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a script.")] = False,
@@ -32,14 +35,13 @@ def suggest(
 
     Each effect is measured on prompts that did not choose the edit, and the intervals of all principles looked at hold
     together: what is offered has an interval above zero. What only new words could mend is named, for you to write.
-
-    Examples: `rlaif compare suggest --ai outputs/runs/quickstart --human people.jsonl`,
-    `… --constitution constitution/small.yaml --apply`
     """
+    from rlaif.cli.compare import find_source
     from rlaif.evaluate.principles.offer import make_offer
 
-    offer = make_offer(ai, human, constitution=constitution, judge=judge, num_folds=folds, seed=seed)
-    written = _write(offer, output) if apply and offer.found.edits else None
+    judged = [find_source(one, output) for one in ai]
+    offer = make_offer(judged, human, constitution=constitution, judge=judge, num_folds=folds, seed=seed)
+    written = _write(offer, to) if apply and offer.found.edits else None
     if as_json:
         typer.echo(json.dumps({**offer.as_json(), "written": written and str(written)}, ensure_ascii=False))
         return
@@ -48,22 +50,22 @@ def suggest(
     Console().print(offer_view(offer))
     if written:
         typer.echo(
-            f"{written}\nMake its labels (weights and tags ask no model anything), then `rlaif compare` shows the"
+            f"{written}\nGenerate with it: weights, tags and `enabled` ask no model anything. `rlaif compare` then"
         )
-        typer.echo("prediction beside what came of it.")
+        typer.echo("shows the prediction beside what came of it.")
     elif offer.found.edits:
         typer.echo(f"\n{offer.patch}")
 
 
-def _write(offer: "Offer", output: Path | None) -> Path:
+def _write(offer: "Offer", to: Path | None) -> Path:
     """Write the new version. Never over a file that is there."""
     from rlaif.errors import DataError
     from rlaif.evaluate.principles.patch import check_version, new_version, next_path
     from rlaif.pair_dataset import write_text
 
-    target = output or next_path(offer.beside, offer.constitution.version)
+    target = to or next_path(offer.beside, offer.constitution.version)
     if target.exists():
-        raise DataError("there is a file of this name.", where=str(target), do="Name another with --output.")
+        raise DataError("there is a file of this name.", where=str(target), do="Name another with --to.")
     write_text(target, new_version(offer.found, offer.constitution, offer.source, target, people=offer.people))
     check_version(target, offer.found)
     return target

@@ -17,12 +17,14 @@ from rlaif.documents.marked import KeyPath, Loader, parse_yaml, write_yaml
 from rlaif.errors import InputError
 
 
-def set_value(text: str, key_path: KeyPath, value: Any, *, path: str, error: type[InputError] = InputError) -> str:
-    """The text with the value of a mapping's key replaced, or with the key put behind the mapping's first one. `value`
-    is a scalar, a list of them, or a mapping of them. `path` is for messages."""
+def set_value(
+    text: str, key_path: KeyPath, value: Any, *, path: str, error: type[InputError] = InputError, behind: str = ""
+) -> str:
+    """The text with the value of a mapping's key replaced, or with the key put behind another, else behind the first.
+    `value` is a scalar, a list of them, or a mapping of them. `path` is for messages."""
     wanted = copy.deepcopy(parse_yaml(text, path, error)[0])
     _at(wanted, key_path[:-1])[key_path[-1]] = value
-    changed = _written(text, key_path, value)
+    changed = _written(text, key_path, value, behind)
     try:
         is_right = changed is not None and parse_yaml(changed, path, error)[0] == wanted
     except InputError:
@@ -39,12 +41,13 @@ def _at(value: Any, key_path: KeyPath) -> Any:
     return value
 
 
-def _written(text: str, key_path: KeyPath, value: Any) -> str | None:
+def _written(text: str, key_path: KeyPath, value: Any, behind: str) -> str | None:
     """The changed text, or None where the value's end can not be told, or a comment would go with it."""
     mapping, name = _node_at(yaml.compose(text, Loader=Loader), key_path[:-1]), str(key_path[-1])
     if not isinstance(mapping, MappingNode) or not mapping.value:
         return None
-    first, behind = mapping.value[0]
+    first, last = mapping.value[0]
+    last = next((node for key, node in mapping.value if key.value == behind), last)
     column = None if mapping.flow_style else first.start_mark.column
     entry = _entry(name, value, column)
     for key, node in mapping.value:
@@ -52,12 +55,12 @@ def _written(text: str, key_path: KeyPath, value: Any) -> str | None:
             start, end = key.start_mark.index, _end(node)
             return None if end is None or "#" in text[start:end] else text[:start] + entry + text[end:]
     if column is None:
-        at = behind.end_mark.index
+        at = last.end_mark.index
         return f"{text[:at]}, {entry}{text[at:]}"
-    if not isinstance(behind, ScalarNode) or behind.style in ("|", ">"):
+    if not isinstance(last, ScalarNode) or last.style in ("|", ">"):
         at = first.start_mark.index  # a line before it, which may follow the dash of a list
         return f"{text[:at]}{entry}\n{' ' * column}{text[at:]}"
-    at = text.find("\n", behind.end_mark.index)
+    at = text.find("\n", last.end_mark.index)
     before, after = (text, "\n") if at < 0 else (text[:at], text[at:])
     return f"{before}\n{' ' * column}{entry}{after}"
 

@@ -50,32 +50,47 @@ def _best(totals: FloatArray) -> IntArray:
     return np.where(totals.max(axis=0) > 1e-9, best, NOTHING)
 
 
+@dataclass(frozen=True, slots=True)
+class Together:
+    """Intervals that all hold together. `reach`: their half-widths in standard deviations."""
+
+    figures: tuple[Figure, ...]
+    reach: float
+
+
 def simultaneous(
-    bootstrap: ClusterBootstrap, effects: FloatArray, counted: BoolArray, level: float = 0.95
-) -> list[Figure]:
+    bootstrap: ClusterBootstrap,
+    effects: FloatArray,
+    counted: BoolArray,
+    *,
+    reach: float | None = None,
+    level: float = 0.95,
+) -> Together:
     """Means over the `counted` rows of effects (N, L), 0 elsewhere, with intervals that all hold together.
 
     Half-widths: c · s_l, s_l the bootstrap's standard deviation and c the quantile of max_l |θ*_l − θ_l| / s_l, widened
-    as all of ours for few clusters. A column that is 0 throughout is NotDefined, and no part of the maximum.
+    as all of ours for few clusters; or c = `reach`, of a set that these belong to. A column that is 0 throughout is
+    NotDefined, and no part of the maximum.
     """
     rows, clusters = int(counted.sum()), len(np.unique(bootstrap.codes[counted]))
     if clusters < MIN_CLUSTERS:
         why = f"{clusters} clusters (prompts) are too few for an interval, which needs {MIN_CLUSTERS}"
-        return [NotDefined(why, rows) for _ in effects.T]
+        return Together((NotDefined(why, rows),) * effects.shape[1], np.inf)
     totals = bootstrap.totals(np.column_stack([effects, counted]).astype(np.float64))
     whole, drawn = totals.sum(axis=0), bootstrap.resampled(totals)
     means = whole[:-1] / whole[-1]
     resampled = drawn[:, :-1] / drawn[:, -1:]
     spread = resampled.std(axis=0, ddof=1)
     moving = spread > 0
-    if not moving.any():
-        return [NotDefined("nothing changes in any pair", rows) for _ in means]
-    largest = (np.abs(resampled[:, moving] - means[moving]) / spread[moving]).max(axis=1)
-    widened = expanded_quantile(level, clusters) / expanded_quantile(level, 10**6)
-    reach = float(np.quantile(largest, level)) * widened
-    return [
-        Estimate(float(mean), float(mean - reach * one), float(mean + reach * one), rows, clusters)
-        if one > 0
-        else NotDefined("nothing changes in any pair", rows)
-        for mean, one in zip(means, spread, strict=True)
-    ]
+    if reach is None and moving.any():
+        largest = (np.abs(resampled[:, moving] - means[moving]) / spread[moving]).max(axis=1)
+        widened = expanded_quantile(level, clusters) / expanded_quantile(level, 10**6)
+        reach = float(np.quantile(largest, level)) * widened
+    figures = tuple(_figure(mean, reach, one, rows, clusters) for mean, one in zip(means, spread, strict=True))
+    return Together(figures, np.inf if reach is None else reach)
+
+
+def _figure(mean: float, reach: float | None, spread: float, rows: int, clusters: int) -> Figure:
+    if reach is None or spread == 0:
+        return NotDefined("nothing changes in any pair", rows)
+    return Estimate(float(mean), float(mean - reach * spread), float(mean + reach * spread), rows, clusters)

@@ -5,10 +5,11 @@ import json
 import numpy as np
 import pytest
 import typer
+from scipy import special
 from typer.testing import CliRunner
 
 from benchmarks.principles import alone, simulate
-from rlaif.cli import compare_suggest
+from rlaif.cli import compare_suggest, main
 from rlaif.constitution import load_constitution, principles_to_judge
 from rlaif.errors import DataError
 from rlaif.evaluate.comparison.gathering import gather
@@ -19,6 +20,9 @@ from rlaif.evaluate.principles.offer import make_offer
 from rlaif.evaluate.principles.patch import next_path, next_version
 from rlaif.evaluate.principles.section import principle_section
 from rlaif.evaluate.principles.suggest import suggest
+from rlaif.labels.file import write_votes
+from rlaif.labels.sources import run_votes
+from rlaif.labels.votes import Found, found_of, make_vote
 from rlaif.numbers.weighted_votes import WeightedVotes, changes_of_agreement
 from tests.principles_kit import CONSTITUTION, write_labels
 
@@ -176,7 +180,7 @@ def test_apply_never_writes_over_a_file(harmful, ours):
     ai, human = harmful
     taken = ours.with_name("ours-2.yaml")
     taken.write_text("mine")
-    with pytest.raises(DataError, match="--output"):
+    with pytest.raises(DataError, match="--to"):
         run("--ai", ai, "--human", human, "--constitution", ours, "--apply")
     assert taken.read_text() == "mine"
 
@@ -299,6 +303,81 @@ def test_changed_weights_in_the_document_are_what_is_edited_and_that_is_said(har
     assert any("made with others for polite" in note for note in offer.notes)
 
 
+def test_a_principle_that_is_turned_off_is_left_alone(harmful, ours):
+    ai, human = harmful
+    ours.write_text(CONSTITUTION.replace("Which answer is briefer?", "Which answer is briefer?\n    enabled: false"))
+    offer = make_offer([ai], [human], constitution=str(ours))
+    assert "brief" not in [one.action.principle for one in (*offer.found.edits, *offer.found.rewordings)]
+
+
 def test_a_suggestion_is_never_of_a_pair_that_no_one_voted_on():
     votes = simulate(np.random.default_rng(4), 40, np.array([1.0, 1.0]))
     assert changes_of_agreement(votes, -votes.sums)[~votes.counted].sum() == 0
+
+
+# --- from a run to the next one
+
+SETTINGS = """
+name: before
+constitution: ours.yaml
+prompts: [{path: prompts.jsonl}]
+policies: [{model: policy, samples: 3}]
+judge: {model: judge}
+engine: {kind: scripted}
+pairs: {min_margin: 0.0, critiques: none}
+"""
+
+
+@pytest.fixture
+def rlaif(capsys):
+    """Run a command line that ends well; gives what it printed."""
+
+    def typed(*arguments):
+        code = 0
+        try:
+            main.run([str(one) for one in arguments])
+        except SystemExit as ended:
+            code = int(ended.code or 0)
+        out, err = capsys.readouterr()
+        assert code == 0, err
+        return out
+
+    return typed
+
+
+def simulated_people_of(run, path):
+    """Simulated people who want what the judge says of `polite` and `careful`, and the opposite of `brief`."""
+    rng = np.random.default_rng(0)
+    tastes = {"polite": 1.0, "careful": 1.0, "brief": -1.0}
+    votes = []
+    for vote in run_votes(run):
+        shown = found_of(vote)
+        odds = sum(
+            tastes[mark.principle] * special.logit(np.clip(mark.probability, 0.01, 0.99)) for mark in shown.marks
+        )
+        choice = "first" if rng.random() < special.expit(odds) else "second"
+        votes.append(
+            make_vote(Found(prompt=shown.prompt, first=shown.first, second=shown.second, rater="sim", kind="simulated",
+                            choice=choice), source="")
+        )  # fmt: skip
+    write_votes(path, votes)
+
+
+def test_an_edit_is_suggested_applied_generated_for_nothing_and_its_prediction_shown(tmp_path, monkeypatch, rlaif):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "rlaif.yaml").write_text(SETTINGS)
+    (tmp_path / "ours.yaml").write_text(CONSTITUTION)
+    (tmp_path / "prompts.jsonl").write_text("".join(json.dumps({"prompt": f"Question {n}?"}) + "\n" for n in range(60)))
+    rlaif("generate")
+    simulated_people_of(tmp_path / "outputs/runs/before", tmp_path / "people.jsonl")
+    told = json.loads(rlaif("compare", "suggest", "--ai", "before", "--human", "people.jsonl", "--apply", "--json"))
+    assert told["edits"][0]["principle"] == "brief"
+    after = ("--set", "name=after", "--set", f"constitution={told['written']}")
+    planned = json.loads(rlaif("plan", *after, "--json"))
+    assert planned["sample_calls"] == planned["judge_calls"] == 0
+    rlaif("generate", *after)
+    report = json.loads(rlaif("compare", "--ai", "after", "--human", "people.jsonl", "--resamples", 200, "--json"))
+    prediction = report["judges"]["judge"]["principles"]["prediction"]
+    assert prediction["actual"]["value"] > prediction["before"]
+    assert prediction["predicted"]["low"] <= prediction["actual"]["value"] <= prediction["predicted"]["high"]
+    assert "Predicted: agreement" in rlaif("compare", "--ai", "after", "--human", "people.jsonl", "--resamples", 200)

@@ -56,8 +56,8 @@ def test_twenty_simultaneous_intervals_all_hold_in_95_percent_of_runs_and_one_by
         effects = 0.7 * shared + 0.7 * generator.normal(size=(120, 20))
         bootstrap = cluster_bootstrap(prompts, num_resamples=500, seed=seed)
         counted = np.ones(120, dtype=bool)
-        together += all(one.low <= 0 <= one.high for one in simultaneous(bootstrap, effects, counted))
-        alone = [simultaneous(bootstrap, effects[:, [place]], counted)[0] for place in range(3)]
+        together += all(one.low <= 0 <= one.high for one in simultaneous(bootstrap, effects, counted).figures)
+        alone = [simultaneous(bootstrap, effects[:, [place]], counted).figures[0] for place in range(3)]
         apart += all(one.low <= 0 <= one.high for one in alone)
     assert 0.92 <= together / 300 <= 0.98  # two standard errors of 0.95 are 0.025
     assert apart / 300 < 0.93  # three at once are already too many
@@ -66,7 +66,8 @@ def test_twenty_simultaneous_intervals_all_hold_in_95_percent_of_runs_and_one_by
 def test_one_column_has_about_the_interval_of_a_clustered_t_test():
     generator = np.random.default_rng(4)
     values = generator.normal(0.2, 1.0, size=(400, 1))
-    (found,) = simultaneous(cluster_bootstrap(np.arange(400), num_resamples=4000), values, np.ones(400, dtype=bool))
+    bootstrap = cluster_bootstrap(np.arange(400), num_resamples=4000)
+    (found,) = simultaneous(bootstrap, values, np.ones(400, dtype=bool)).figures
     half = 1.966 * values.std(ddof=1) / 20
     assert found.high - found.value == pytest.approx(half, rel=0.05)
     assert found.value == pytest.approx(values.mean())
@@ -74,9 +75,11 @@ def test_one_column_has_about_the_interval_of_a_clustered_t_test():
 
 def test_too_few_prompts_and_no_change_are_said():
     effects = np.ones((10, 2))
-    few = simultaneous(cluster_bootstrap(np.arange(10) // 5, num_resamples=50), effects, np.ones(10, dtype=bool))
+    bootstrap = cluster_bootstrap(np.arange(10) // 5, num_resamples=50)
+    few = simultaneous(bootstrap, effects, np.ones(10, dtype=bool)).figures
     assert all(isinstance(one, NotDefined) and "too few" in one.because for one in few)
     effects = np.column_stack([np.zeros(50), np.random.default_rng(5).normal(size=50)])
-    none, some = simultaneous(cluster_bootstrap(np.arange(50), num_resamples=50), effects, np.ones(50, dtype=bool))
+    bootstrap = cluster_bootstrap(np.arange(50), num_resamples=50)
+    none, some = simultaneous(bootstrap, effects, np.ones(50, dtype=bool)).figures
     assert isinstance(none, NotDefined)
     assert isinstance(some, Estimate)

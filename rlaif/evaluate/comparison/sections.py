@@ -18,6 +18,7 @@ from rlaif.evaluate.comparison.tables import (
     share,
     signed,
 )
+from rlaif.evaluate.principles.tables import principle_tables
 from rlaif.style import ABOUT
 
 _BETWEEN = ("agreement", "cohen_kappa", "krippendorff_alpha", "gwet_ac1")
@@ -101,6 +102,7 @@ def sections(report: Told) -> Iterator[Section]:
         if own["position"]:
             yield _two_orders(name, own["position"])
         yield _added(name, own["prediction_powered"])
+        yield from principle_tables(name, own["principles"])
     yield _sway(report["raters"])
     if "sources" in report.get("models", {}):
         yield _models(report["models"])

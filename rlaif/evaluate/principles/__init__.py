@@ -6,6 +6,7 @@
     suggest.py     which edits bring the labels nearer to people, measured on prompts that did not choose them
     patch.py       edits as a YAML patch, and as a new version of the constitution
     prediction.py  what was predicted beside what came of it
+    tables.py      the section as tables, for terminal and Markdown
     words.py       figures in words
 
 Statistics are in `rlaif/numbers`. docs/which-principle.md explains how to read it.

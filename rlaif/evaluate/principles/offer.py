@@ -125,7 +125,8 @@ def _source(ai: Sequence[Path], constitution: str | None) -> tuple[Path, Path]:
 
 
 def _as_written(votes: WeightedVotes, edited: Constitution, source: Path) -> tuple[WeightedVotes, list[str]]:
-    """The votes with the weights that the document has now, whatever the labels were made with."""
+    """The votes with the weights that the document has now, whatever the labels were made with. What it has turned off
+    is silent, and left alone."""
     if unknown := unknown_names(votes.names, edited):
         found = f"the labels have marks of principles that are not in the constitution: {', '.join(unknown)}."
         do = "Name the constitution that the labels were made with (--constitution), or make them again."
@@ -137,4 +138,6 @@ def _as_written(votes: WeightedVotes, edited: Constitution, source: Path) -> tup
         notes.append(f"weights are those of {source}; the labels were made with others for {', '.join(other)}")
     if silent := [one.id for one in edited.enabled if one.id not in votes.names]:
         notes.append(f"the labels have no marks of {', '.join(silent)}")
-    return replace(votes, weights=weights), notes
+    is_on = {one.id for one in edited.enabled}
+    off = np.array([name not in is_on for name in votes.names])
+    return replace(votes, weights=weights, probabilities=np.where(off, np.nan, votes.probabilities)), notes

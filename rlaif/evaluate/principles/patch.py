@@ -121,11 +121,15 @@ def prediction_of(found: Suggestions, before: Constitution, people: str) -> dict
 def patch_text(found: Suggestions, before: Constitution, extends: str, *, people: str) -> str:
     """A document that extends `extends` by the edits, with what each is worth beside it."""
     head = {"name": before.name, "version": next_version(before.version), "extends": extends}
-    lines = [f"# `rlaif compare suggest`, {people} votes: {len(found.edits)} edits, {points(found.total)}"]
+    lines = [f"# `rlaif compare suggest`, {people} votes: {_counted(len(found.edits))}, {points(found.total)}"]
     lines += [write_yaml({**head, "prediction": prediction_of(found, before, people)}).rstrip(), "principles:"]
     for one in found.edits:
         lines += [f"  - id: {one.action.principle}", *_entry_lines(one)]
     return "\n".join([*lines, *rewording_lines(found)]) + "\n"
+
+
+def _counted(edits: int) -> str:
+    return f"{edits} edit{'s' * (edits != 1)}"
 
 
 def _entry_lines(one: Suggestion) -> list[str]:
@@ -155,9 +159,9 @@ def edited_text(found: Suggestions, before: Constitution, path: Path, *, people:
             raise ConstitutionError(stated, where=str(path), do="Use the patch, which extends this document.")
         for key, value in keys_of(one.action).items():
             text = set_value(text, ("principles", places[name], key), value, path=str(path), error=ConstitutionError)
-    top: dict[str, Any] = {"version": next_version(before.version), "prediction": prediction_of(found, before, people)}
-    for key in reversed(top):  # each new key is put behind the first one
-        text = set_value(text, (key,), top[key], path=str(path), error=ConstitutionError)
+    top = (("version", next_version(before.version)), ("prediction", prediction_of(found, before, people)))
+    for key, value in top:
+        text = set_value(text, (key,), value, path=str(path), error=ConstitutionError, behind="version")
     return text
 
 

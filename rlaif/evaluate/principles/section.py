@@ -101,7 +101,7 @@ def _row(found: PrincipleFigures, votes: WeightedVotes, place: int) -> dict[str,
 def _costly(votes: WeightedVotes, bootstrap: ClusterBootstrap) -> set[str]:
     """Principles whose absence makes people agree better, by intervals that hold together for all of them."""
     changes = changes_of_agreement(votes, votes.sums[:, None] - votes.parts)
-    figures = simultaneous(bootstrap, changes, votes.counted)
+    figures = simultaneous(bootstrap, changes, votes.counted).figures
     return {
         name
         for name, one in zip(votes.names, figures, strict=True)

@@ -9,8 +9,8 @@ of twenty. The principle with the highest lower end is edited, as all prompts to
 the others under that edit; so of two principles that say the same only one goes. It ends where no interval lies above
 0.
 
-Predictions of the steps add up. What is left: a later step is measured under edits that all prompts chose, and the
-whole patch is the sum of steps that were kept for being good, so its own interval is a little too narrow.
+Predictions of the steps add up. The interval of the whole patch has the reach of the first step's, in standard
+deviations. What is left: a later step is measured under edits that all prompts chose.
 """
 
 from collections.abc import Sequence
@@ -117,14 +117,15 @@ def suggest(
     edits: list[Suggestion] = []
     rewordings: list[Suggestion] = []
     held = np.zeros(len(votes.people))
+    reach = 0.0
     while len(edits) < max_edits:
         looks = [_look(draft, place, draft.edits_of(place), folds, num_folds) for place in draft.open]
         words = (
             [] if edits else [_look(draft, place, draft.rewordings_of(place), folds, num_folds) for place in draft.open]
         )
-        offers = _offers(bootstrap, [*looks, *words], votes)
-        if words:
-            rewordings = _beyond_edits(offers)
+        offers, needed = _offers(bootstrap, [*looks, *words], votes)
+        if not edits:
+            rewordings, reach = _beyond_edits(offers), needed
         better = [(look, one) for look, one in offers if one.action.is_edit]
         if not better:
             break
@@ -132,7 +133,9 @@ def suggest(
         draft.make(look.place, best.action)
         held += look.fitted.effects
         edits.append(best)
-    total = _mean(bootstrap, held, votes) if edits else NotDefined("there is no edit to offer", len(held))
+    total: Figure = NotDefined("there is no edit to offer", len(held))
+    if edits:
+        (total,) = simultaneous(bootstrap, held[:, None], votes.counted, reach=reach).figures
     return Suggestions(
         agreement=agreement, edits=tuple(edits), total=total, rewordings=tuple(rewordings), folds=num_folds
     )
@@ -158,19 +161,20 @@ def _look(draft: _Draft, place: int, actions: list[Action], folds: IntArray, num
 
 def _offers(
     bootstrap: ClusterBootstrap, looks: Sequence[_Look], votes: WeightedVotes
-) -> list[tuple[_Look, Suggestion]]:
-    """The looks whose interval lies above 0. All intervals hold together."""
+) -> tuple[list[tuple[_Look, Suggestion]], float]:
+    """The looks whose interval lies above 0, where all intervals hold together; and the reach that this takes."""
     if not looks:
-        return []
-    figures = simultaneous(bootstrap, np.stack([one.fitted.effects for one in looks], axis=1), votes.counted)
+        return [], 0.0
+    effects = np.stack([one.fitted.effects for one in looks], axis=1)
+    together = simultaneous(bootstrap, effects, votes.counted)
     offered = []
-    for look, figure in zip(looks, figures, strict=True):
+    for look, figure in zip(looks, together.figures, strict=True):
         best = look.fitted.best
         if best != NOTHING and isinstance(figure, Estimate) and figure.low is not None and figure.low > 0:
             chosen_in = int((look.fitted.chosen == best).sum())
             action = look.actions[best]
             offered.append((look, Suggestion(action=action, predicted=figure, chosen_in=chosen_in, looks=len(looks))))
-    return offered
+    return offered, together.reach
 
 
 def _beyond_edits(offers: Sequence[tuple[_Look, Suggestion]]) -> list[Suggestion]:
