@@ -62,10 +62,6 @@ _WHAT_SLICES = (
     "Agreement with most people, that of a person with most others there, and how far the judge's differs from that on "
     "all other pairs; ↓ where it is surely lower."
 )
-_WHAT_PRINCIPLES = (
-    "How often a principle favours an answer, how often people prefer that answer, by how many points the label's "
-    "agreement would change without it, and its parts in labels and in disagreements (docs/which-principle.md)."
-)
 _WHAT_TRUST = (
     "Does 0.8 come true 0.8 of the time? Against the share of people for the judge's favourite. Calibration error less "
     "what chance adds; log loss in nats, and the least that anybody could have."
@@ -96,8 +92,6 @@ def sections(report: Told) -> Iterator[Section]:
     yield _panel(report["people"])
     for name, own in judges.items():
         yield from (_slices(name, kind, found) for kind, found in own["slices"].items())
-        if own["principles"]:
-            yield _principles(name, own["principles"])
         yield from _trust(name, own)
         if own["position"]:
             yield _two_orders(name, own["position"])
@@ -171,17 +165,6 @@ def _slices(name: str, kind: str, found: Sequence[Told]) -> Section:
     )  # fmt: skip
     more = f"and {len(found) - len(shown)} more, all in the JSON" if len(shown) < len(found) else ""
     return Section(f"{name}, by {kind}", _WHAT_SLICES, ("judge", "people", "difference, points"), rows, more)
-
-
-def _principles(name: str, found: Told) -> Section:
-    """Those that cost most agreement first."""
-    rows = []
-    for one in found["order"]:
-        own = found["principles"][one]
-        cells = (share(own["opinion"]), share(own["agreement"]), points(own["drop_one"]))
-        rows.append(row(one, *cells, share(own["label_share"]), share(own["disagreement_share"])))
-    columns = ("has an opinion", "agrees", "agreement without it", "part in labels", "part in disagreements")
-    return Section(f"{name}, by principle", _WHAT_PRINCIPLES, columns, tuple(rows))
 
 
 def _trust(name: str, own: Told) -> Iterator[Section]:
