@@ -35,7 +35,7 @@ COMMANDS = {
     "plan": "What a run would ask of models, why, and what it costs, before any is loaded.",
     "generate": "Sample answers, judge every pair, and write the preference dataset.",
     "revise": "Criticise and rewrite answers under the constitution: data to fine-tune on, and judged pairs.",
-    "train": "Train on the dataset: SFT, a reward model, DPO and its relatives.",
+    "train": "Train: SFT, a reward model, DPO and its relatives on the dataset; PPO and GRPO.",
     "watch": "Edit the constitution in your editor and see on every save which labels flip.",
     "show": "A run's figures, or one of its pairs with all verdicts.",
     "judges": "What a cascade of a run's judges would keep and spend, at several thresholds.",

@@ -26,7 +26,7 @@ torch.set_num_threads(1)
 REFERENCE = Tabular(100, scale=0.7)
 WHOLE = REFERENCE.answers.detach().numpy()[None].repeat(len(WORLD.prompts), axis=0)  # the same for both prompts
 SCORES = torch.from_numpy(WORLD.scores[0])
-BETAS = pytest.mark.parametrize("beta", [0.3, 0.5, 1.0])
+BETAS = pytest.mark.parametrize("beta", [0.7, 1.0, 2.0])
 
 
 def largest(step):

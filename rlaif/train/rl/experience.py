@@ -106,7 +106,7 @@ class Experience:
             "reward_deviation": float(scores.std(correction=0)),
             **{f"reward_{name}": float(np.mean(values)) for name, values in self.rewards.parts.items()},
             "kl": float(self.kls.mean()),
-            "kl_error": float(self.kls.std() / len(self.kls) ** 0.5) if len(self.kls) > 1 else 0.0,
+            "kl_error": _error_of(self.kls.view(-1, self.group_size).mean(dim=1)),
             "kl_k3": float(sums_of(k3(self.old, self.reference), self.lengths).mean()),
             "entropy": float(self.entropy.mean()),
             "length": float(self.lengths.double().mean()),
@@ -129,6 +129,11 @@ def joined_rewards(parts: Mapping[int, Rewards], group_size: int) -> Rewards:
     members = [one.members for one in ordered if one.members is not None]
     together = np.concatenate(members) if len(members) == len(ordered) else None
     return Rewards(np.concatenate([one.values for one in ordered]), shown, together)
+
+
+def _error_of(means: Tensor) -> float:
+    """The standard error of a mean of prompts' means: answers to one prompt are alike. 0 where there is one prompt."""
+    return float(means.std() / len(means) ** 0.5) if len(means) > 1 else 0.0
 
 
 def _joined(arrays: Sequence[NDArray[np.floating]]) -> Tensor:
