@@ -26,6 +26,8 @@ from rlaif.engines.vllm_flags import environment, is_cpu_build, model_arguments,
 from rlaif.errors import EngineCrashed
 from rlaif.settings import EngineSettings
 
+READ_TOKENS = 8192  # prompts' tokens vLLM reads in a step, on a CPU
+
 
 @dataclass(frozen=True, slots=True)
 class SampledTokens:
@@ -48,6 +50,10 @@ class VllmRollouts(Closing):
         arguments = model_arguments(settings, files, cpu=cpu)
         if cpu:
             arguments["block_size"] = offline_block_tokens(settings)
+            # A prompt read in parts draws a token after each that is then taken back, together with the state of the
+            # request's generator; on a CPU a generator cannot be set back, and vLLM 0.32 dies.
+            arguments["enable_chunked_prefill"] = False
+            arguments["max_num_batched_tokens"] = max(files.max_model_len, READ_TOKENS)
         # Log-probabilities of what is drawn from, after the temperature; vLLM's default is before.
         arguments |= {"skip_tokenizer_init": True, "logprobs_mode": "processed_logprobs"}
         self.dtype = files.dtype

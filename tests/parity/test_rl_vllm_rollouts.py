@@ -7,6 +7,7 @@ import pytest
 import torch
 import transformers
 
+from rlaif.engines.vllm_rollouts import READ_TOKENS
 from rlaif.train.forward import LogprobModel, prepare_model
 from rlaif.train.rl.decode import DecodeSampler
 from rlaif.train.rl.rollouts import Sampling
@@ -88,6 +89,13 @@ def test_log_probabilities_are_the_learners_under_the_temperature(updated, tempe
         assert not np.isin(one.answer[:-1], how.stop_ids).any()
         assert one.is_ended == (one.answer[-1] in how.stop_ids)
     assert len({tuple(one.answer) for one in rollouts}) == 8  # the same prompts, other seeds
+
+
+def test_more_prompts_than_vllm_reads_in_a_step_are_answered_each_with_its_seed(sampler):
+    draw = np.random.default_rng(1)
+    many = [draw.integers(3, VOCABULARY, 240) for _ in range(READ_TOKENS // 240 + 8)]
+    how = Sampling(max_new_tokens=2, stop_ids=())
+    assert [len(one.answer) for one in sampler.sample(many, range(len(many)), how)] == [2] * len(many)
 
 
 def test_an_answer_follows_from_its_seed_whatever_is_asked_beside_it(sampler):
