@@ -4,6 +4,7 @@ import json
 import math
 import random
 import re
+from itertools import pairwise
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -163,6 +164,27 @@ def test_the_list_is_what_a_plain_loop_finds(case, select, rows):
     found = listed(rows, **wanted)
     assert found, "an empty list shows nothing"
     assert select({**DEFAULTS, **state}) == found
+
+
+def orders_apart(row) -> float:
+    return max(abs(mark["shown_first"] - mark["shown_second"]) for mark in row["judge"]["marks"])
+
+
+SORTS = {  # what falls, or stays, from each pair to the next
+    "unsure": lambda row: -confidence(row),
+    "divided": lambda row: -1 if row["share"] is None else -abs(row["share"] - 0.5),
+    "long": lambda row: len(row["first"]) + len(row["second"]),
+    "short": lambda row: -len(row["first"]) - len(row["second"]),
+}
+
+
+@pytest.mark.parametrize("sort", [*SORTS, "order"])
+def test_an_order_is_kept_from_pair_to_pair(sort, select, rows):
+    own = {row["pair_id"]: row for row in rows if row["judge"]["rater"] == "judge a"}
+    found = select({**DEFAULTS, "show": "with", "sort": sort})
+    keys = [SORTS.get(sort, orders_apart)(own[name]) for name in found]
+    assert len(set(keys)) > 3
+    assert all(first >= second - 1e-4 for first, second in pairwise(keys))  # the page has four digits
 
 
 def test_words_are_found_in_every_text_of_a_pair(select, rows):

@@ -167,7 +167,8 @@ def test_a_dot_lies_in_proportion_to_its_share_and_its_interval_around_it():
 
 
 def test_no_interval_leaves_the_drawing():
-    for unit, values in {"share": (0.07, 0.94), "points": (-0.4, 0.13)}.items():
+    around = {"share": (0.07, 0.94), "part": (-0.02, 0.31), "points": (-0.4, 0.13), "number": (-0.4, 2.7)}
+    for unit, values in around.items():
         for start, end in bars(drawn(chart(*map(figure, values), unit=unit))):
             assert 0 < start < end < WIDTH
 
@@ -182,10 +183,12 @@ def test_a_drawing_has_a_title_a_description_and_every_number_in_a_table():
     assert len(dots(markup)) == 1  # what is not defined is not drawn
 
 
-def test_points_of_percent_are_told_with_a_sign():
+def test_what_lies_around_zero_is_told_with_a_sign():
     markup = drawn(chart(figure(0.02), figure(-0.01), unit="points"))
     assert "+2.0" in markup
     assert "-7.0 to +5.0" in markup
+    markup = drawn(chart(figure(0.02), figure(1.5), unit="number"))
+    assert "+1.440 to +1.560" in markup
 
 
 def test_a_reliability_curve_on_the_diagonal_lies_on_the_diagonal():
@@ -201,13 +204,15 @@ def test_a_reliability_curve_on_the_diagonal_lies_on_the_diagonal():
 
 def test_every_part_of_a_judge_that_the_report_has_is_drawn(report):
     judge = report["judges"]["judge a"]
-    figures = dict.fromkeys(("agreement", "drop_one"), figure(0.02))
+    names = ("label_share", "disagreement_share", "drop_one", "kappa", "judge_weight", "people_weight")
+    figures = dict.fromkeys(names, figure(0.02))
     principles = {"order": ["kind", "brief"], "principles": {"kind": figures, "brief": figures}}
     charts = {chart.name: chart for chart in charts_of("j", "judge a", {**judge, "principles": principles})}
-    assert set(charts) == {"j-reliability", "j-principles", "j-drop", *(f"j-{kind}" for kind in judge["slices"])}
+    wanted = {*(f"j-{kind}" for kind in judge["slices"]), *(f"j-principles-{number}" for number in range(4))}
+    assert set(charts) == {"j-reliability", *wanted}
     assert set(judge["slices"]) >= {"confidence", "length", "source"}
-    assert [point.name for point in charts["j-principles"].series[0].points] == ["kind", "brief"]
-    assert "principle=kind&how=against" in charts["j-principles"].series[0].points[0].link
+    assert [point.name for point in charts["j-principles-0"].series[0].points] == ["kind", "brief"]
+    assert "principle=kind&how=against" in charts["j-principles-0"].series[0].points[0].link
     for chart in charts.values():
         assert drawn(chart)
 

@@ -49,7 +49,8 @@ def fault_of_rlaif(words: list[str]) -> str:
             return "" if word in known else f"no such option: {word}"
         if word not in command.commands:
             return f"no such command: {word}"
-        command = main.load_command(word) if word in main.COMMANDS else command.commands[word]
+        is_top = set(main.COMMANDS) >= set(command.commands)
+        command = main.load_command(word) if is_top else command.commands[word]
     known = {"--help"} | {name for option in command.params for name in (*option.opts, *option.secondary_opts)}
     wrong = [word for word in words if word.startswith("-") and word.split("=")[0] not in known]
     return f"no such option: {wrong}" if wrong else ""

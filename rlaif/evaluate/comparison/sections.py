@@ -155,9 +155,9 @@ def _panel(people: Told) -> Section:
 
 def _slices(name: str, kind: str, found: Sequence[Told]) -> Section:
     """Those that are surely lower first; where there are many, only the largest of the others."""
-    shown = [one for one in found if one["is_lower"]]
-    shown += [one for one in found if not one["is_lower"]][: max(_MOST_SLICES - len(shown), 0)]
-    shown = found if kind in ("length", "confidence") else shown
+    lower = [one for one in found if one["is_lower"]]
+    others = [one for one in found if not one["is_lower"]][: max(_MOST_SLICES - len(lower), 0)]
+    shown = [*found] if kind in ("length", "confidence") else [*lower, *others]
     rows = tuple(
         row(f"{'↓ ' if one['is_lower'] else ''}{one['name']}",
             share(one["agreement"]), share(one["human"]), points(one["difference"]))

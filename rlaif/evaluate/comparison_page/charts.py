@@ -12,7 +12,7 @@ from rlaif.markup.document import scrollable
 from rlaif.markup.element import Child, Html, tag
 
 Figure = Mapping[str, Any]
-Unit = Literal["share", "points"]
+Unit = Literal["share", "part", "points", "number"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +33,11 @@ class Series:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chart:
-    """Series over the same points. `name` is an id within the page. Points of percent lie around 0, shares up to 1.
-    A curve has places `across`, and a dashed line where both axes are equal."""
+    """Series over the same points. `name` is an id within the page.
+
+    The axis of shares ends at 1, that of parts where they do; points of percent and numbers lie around 0. A curve has
+    places `across`, and a dashed line where both axes are equal.
+    """
 
     name: str
     title: str
@@ -51,16 +54,22 @@ class Chart:
         return [figure for figure in found if figure["value"] is not None]
 
 
+def shown(value: float, unit: Unit) -> str:
+    """A value as it is written, with a sign where it is one around 0, without its unit."""
+    if unit == "number":
+        return f"{value:+.3f}"
+    return f"{100 * value:+.1f}" if unit == "points" else f"{100 * value:.1f}"
+
+
 def said(figure: Figure, unit: Unit) -> tuple[str, str]:
     """The value, and its interval with n, or why there is none."""
     n, because = f"n {figure['n']:,}", figure.get("because", "")
     if figure["value"] is None:
         return "–", f"not defined: {because}"
-    sign, percent = ("", " %") if unit == "share" else ("+", "")
-    value = f"{100 * figure['value']:{sign}.1f}{percent}"
+    value = shown(figure["value"], unit) + (" %" if unit in ("share", "part") else "")
     if figure["low"] is None or figure["high"] is None:
         return value, f"{n}; {because}"
-    return value, f"{100 * figure['low']:{sign}.1f} to {100 * figure['high']:{sign}.1f}; {n}"
+    return value, f"{shown(figure['low'], unit)} to {shown(figure['high'], unit)}; {n}"
 
 
 def chart_table(chart: Chart) -> Html:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from math import ceil, floor
 
-from rlaif.evaluate.comparison_page.charts import Chart, Figure, Point, chart_table
+from rlaif.evaluate.comparison_page.charts import Chart, Figure, Point, Unit, chart_table
 from rlaif.markup.element import Child, Html, tag
 
 WIDTH = 600  # pixels
@@ -53,24 +53,31 @@ def drawn(chart: Chart) -> Html:
 
 
 def _ends(chart: Chart) -> tuple[float, float]:
-    """Where the axis begins and ends: at a half or a tenth below every interval, and 1; or around 0."""
+    """Where the axis begins and ends: at a half or a tenth below every interval, and at 1; parts between 0, or the
+    lowest, and the highest; or around 0."""
     ends = [end for one in chart.figures for end in (one["value"], one["low"], one["high"]) if end is not None]
-    if chart.unit == "points":
+    if chart.unit in ("points", "number"):
         most = ceil(20 * max([0.05, *map(abs, ends)])) / 20
         return -most, most
-    return min([0.5, *(floor(10 * max(0.0, end)) / 10 for end in ends)]), 1.0
+    if chart.unit == "part":
+        return floor(10 * min([0.0, *ends])) / 10, ceil(10 * max([0.1, *ends])) / 10
+    return min([0.5, *(floor(10 * end) / 10 for end in ends)]), 1.0
 
 
-def _ticks(low: float, high: float) -> list[float]:
-    """Tenths, or fewer where those would crowd."""
-    if low < 0:
+def _ticks(low: float, high: float, unit: Unit) -> list[float]:
+    """Tenths, or fewer where those would crowd; five around 0."""
+    if unit in ("points", "number"):
         return [low, low / 2, 0.0, high / 2, high]
     steps = round(10 * (high - low))
     return [high - place / 10 for place in range(0, steps + 1, 1 if steps <= 6 else 2)][::-1]
 
 
-def _named(value: float, chart: Chart) -> str:
-    return f"{100 * value:.0f} %" if chart.unit == "share" else f"{100 * value:+g}"
+def _named(value: float, unit: Unit) -> str:
+    if unit in ("points", "number") and value == 0:
+        return "0"
+    if unit == "number":
+        return f"{value:+.3g}"
+    return f"{100 * value:+.3g}" if unit == "points" else f"{100 * value:.0f} %"
 
 
 def _lines(chart: Chart) -> tuple[list[Html], int]:
@@ -79,10 +86,10 @@ def _lines(chart: Chart) -> tuple[list[Html], int]:
     bottom = _TOP + _LINE * len(points)
     scale = Scale(*_ends(chart), _NAMES, WIDTH - _RIGHT)
     parts = []
-    for value in _ticks(scale.low, scale.high):
+    for value in _ticks(scale.low, scale.high, chart.unit):
         x = scale(value)
         parts.append(tag("line", x1=x, y1=_TOP, x2=x, y2=bottom, class_="diagonal" if value == 0 else "grid"))
-        parts.append(tag("text", _named(value, chart), x=x, y=bottom + 15, text_anchor="middle"))
+        parts.append(tag("text", _named(value, chart.unit), x=x, y=bottom + 15, text_anchor="middle"))
     for place, point in enumerate(points):
         middle = _TOP + _LINE * (place + 0.5)
         parts.append(tag("text", _short(point.name), x=_NAMES - 12, y=middle + 4, text_anchor="end"))
@@ -128,11 +135,11 @@ def _curve(chart: Chart) -> tuple[list[Html], int]:
 
 
 def _curve_axes(chart: Chart, x: Scale, y: Scale, bottom: int) -> Iterator[Html]:
-    for value in _ticks(y.low, y.high):
+    for value in _ticks(y.low, y.high, chart.unit):
         yield tag("line", x1=float(_LEFT), y1=y(value), x2=float(WIDTH - _RIGHT), y2=y(value), class_="grid")
-        yield tag("text", _named(value, chart), x=_LEFT - 8, y=y(value) + 4, text_anchor="end")
-    for value in _ticks(0.5, 1.0):
-        yield tag("text", _named(value, chart), x=x(value), y=bottom + 15, text_anchor="middle")
+        yield tag("text", _named(value, chart.unit), x=_LEFT - 8, y=y(value) + 4, text_anchor="end")
+    for value in _ticks(0.5, 1.0, "share"):
+        yield tag("text", _named(value, chart.unit), x=x(value), y=bottom + 15, text_anchor="middle")
     yield tag("text", chart.across, x=(_LEFT + WIDTH - _RIGHT) / 2, y=bottom + 32, text_anchor="middle")
     yield tag("text", chart.along, transform=f"translate(12 {(_TOP + bottom) / 2}) rotate(-90)", text_anchor="middle")
 

@@ -86,7 +86,7 @@ class Pairs {
     const tests = [...this.tests(state, judge, against, relations)];
     const places = [];
     for (let place = 0; place < this.count; place++) if (tests.every((test) => test(place))) places.push(place);
-    const keys = this.orderKeys(state.sort, judge, against, relations);
+    const keys = this.orderKeys(state, judge, against, relations);
     return { places: places.sort((a, b) => keys[b] - keys[a] || a - b), judge, against };
   }
 
@@ -115,12 +115,16 @@ class Pairs {
     };
   }
 
+  marksOf(key, place) {
+    return this.index.marks[place].filter((mark) => this.raters[mark[0]].key === key);
+  }
+
   // Pairs on which the principle, as the judge reads it, has an opinion, or one for or against the other rater.
   principleTest({ principle, how, judge, against: other }, against) {
-    const wanted = this.index.principles.indexOf(principle), rater = this.raters.findIndex((one) => one.key === judge);
+    const wanted = this.index.principles.indexOf(principle);
     return (place) =>
-      this.index.marks[place].some((mark) => {
-        if (mark[0] !== rater || mark[1] !== wanted) return false;
+      this.marksOf(judge, place).some((mark) => {
+        if (mark[1] !== wanted) return false;
         if (how === "order") return this.isOrderDecided(mark);
         const value = this.value(mark[2], mark[3]), relation = this.relation(value, against[place], other);
         return how === "against" ? relation === 2 : how === "with" ? relation === 0 : this.side(value) !== 0;
@@ -141,7 +145,7 @@ class Pairs {
   }
 
   // Larger comes first.
-  orderKeys(sort, judge, against, relations) {
+  orderKeys({ sort, judge: key }, judge, against, relations) {
     const lengths = this.index.lengths;
     const rater = (place) => confidence(judge[place]) || 0;
     const keys = {
@@ -149,7 +153,7 @@ class Pairs {
       wrong: (p) => 4 * relations[p] + 2 * rater(p) - 1e-6 * shareOfFavourite(judge[p], against[p]),
       unsure: (p) => (relations[p] < 0 ? -2 : -rater(p)),
       divided: (p) => (against[p] === against[p] ? -Math.abs(against[p] - 0.5) : -1),
-      order: (p) => Math.max(-1, ...this.index.marks[p].map((mark) => (mark[4] === null || mark[5] === null ? -1 : Math.abs(mark[4] - mark[5])))),
+      order: (p) => Math.max(-1, ...this.marksOf(key, p).map((mark) => (mark[4] === null || mark[5] === null ? -1 : Math.abs(mark[4] - mark[5])))),
       long: (p) => lengths[p][0] + lengths[p][1],
       short: (p) => -lengths[p][0] - lengths[p][1],
     };

@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 
 from rlaif.evaluate.comparison.sections import sections
 from rlaif.evaluate.comparison.sentences import QUESTIONS
-from rlaif.evaluate.comparison_page.charts import Chart, Point, Series
+from rlaif.evaluate.comparison_page.charts import Chart, Point, Series, Unit
 from rlaif.evaluate.comparison_page.drawing import drawn
 from rlaif.evaluate.comparison_page.filters import SIZES
 from rlaif.markup.element import Html, tag
@@ -24,6 +24,39 @@ _SLICES = {
     "source": ("Agreement by source", "By where the pairs are from."),
 }
 _PEOPLE = "People with each other on the same pairs stand beside it: they too agree less on some things."
+_PRINCIPLES: Sequence[tuple[str, str, str, Unit, Mapping[str, str]]] = (
+    (
+        "Which principle makes the disagreements",
+        "How much of the label each principle makes, over all pairs and over those on which people say otherwise. Where"
+        " ◇ lies right of ●, it makes more of the disagreements than of the labels.",
+        "share",
+        "part",
+        {"label_share": "of all labels", "disagreement_share": "of the disagreements"},
+    ),
+    (
+        "Agreement without it",
+        "What the label's agreement with people becomes when one principle is left out: right of 0, people agree better"
+        " without it.",
+        "change, points of percent",
+        "points",
+        {"drop_one": "without the principle"},
+    ),
+    (
+        "Agreement of each principle with people",
+        "Cohen's κ of the principle's own verdicts, where it names an answer: 0 is chance.",
+        "κ",
+        "number",
+        {"kappa": "{judge} by this principle alone"},
+    ),
+    (
+        "What each principle weighs",
+        "In a regression of the labels on all principles at once: in the judge's labels, and in people's. People"
+        " decide less exactly than a weighted sum, so theirs are smaller throughout: compare proportions.",
+        "log-odds",
+        "number",
+        {"judge_weight": "in the labels of {judge}", "people_weight": "in people's labels"},
+    ),
+)
 NO_SOURCE = "(none)"
 _MOST_POINTS = 24  # of a chart; the tables have all
 
@@ -104,31 +137,21 @@ def _filter(kind: str, name: str, number: int) -> dict[str, str]:
 
 
 def _principles(place: str, name: str, found: Report) -> Iterator[Chart]:
-    order = found["order"][:_MOST_POINTS]
-
-    def points(key: str) -> list[Point]:
-        return [
-            Point(principle, found["principles"][principle][key], link=_link(name, principle=principle, how="against"))
-            for principle in order
-        ]
-
-    yield Chart(
-        name=f"{place}-principles",
-        title="Agreement, principle by principle",
-        about="Each principle's own verdicts with people, where it names an answer. First is the principle that costs"
-        " the label most agreement.",
-        along="agreement",
-        series=[Series(name, points("agreement"))],
-    )
-    yield Chart(
-        name=f"{place}-drop",
-        title="Agreement without it",
-        about="What the label's agreement with people becomes when one principle is left out: right of 0, people agree"
-        " better without it.",
-        along="change, points of percent",
-        series=[Series("without the principle", points("drop_one"))],
-        unit="points",
-    )
+    """Those of _PRINCIPLES whose figures the report has; the principle that costs the label most agreement is first."""
+    rows = found["principles"]
+    order = [principle for principle in found["order"] if principle in rows][:_MOST_POINTS]
+    for number, (title, about, along, unit, series) in enumerate(_PRINCIPLES):
+        if order and all(key in rows[principle] for key in series for principle in order):
+            lines = [
+                Series(
+                    text.format(judge=name),
+                    [Point(one, rows[one][key], link=_link(name, principle=one, how="against")) for one in order],
+                )
+                for key, text in series.items()
+            ]
+            yield Chart(
+                name=f"{place}-principles-{number}", title=title, about=about, along=along, series=lines, unit=unit
+            )
 
 
 def _link(judge: str, **filters: str) -> str:
