@@ -367,7 +367,8 @@ def test_an_edit_is_suggested_applied_generated_for_nothing_and_its_prediction_s
     monkeypatch.chdir(tmp_path)
     (tmp_path / "rlaif.yaml").write_text(SETTINGS)
     (tmp_path / "ours.yaml").write_text(CONSTITUTION)
-    (tmp_path / "prompts.jsonl").write_text("".join(json.dumps({"prompt": f"Question {n}?"}) + "\n" for n in range(100)))
+    lines = [json.dumps({"prompt": f"Question {n}?"}) + "\n" for n in range(100)]
+    (tmp_path / "prompts.jsonl").write_text("".join(lines))
     rlaif("generate")
     simulated_people_of(tmp_path / "outputs/runs/before", tmp_path / "people.jsonl")
     told = json.loads(rlaif("compare", "suggest", "--ai", "before", "--human", "people.jsonl", "--apply", "--json"))
