@@ -111,17 +111,18 @@ def test_people_alone_have_a_page(report, rows):
 
 def page_by_command(path, *arguments) -> str:
     with pytest.raises(SystemExit) as ended:
-        main.run(["compare", *map(str, arguments), "--resamples", "100", "--html", str(path)])
+        main.run(["compare", *map(str, arguments), "--resamples", "100", "--json", "--html", str(path)])
     assert not ended.value.code
     return path.read_text(encoding="utf-8")
 
 
 def test_the_command_writes_the_page_of_what_it_reports(folder, made, tmp_path, capsys):
-    judged = page_by_command(tmp_path / "page.html", "--ai", folder / "judge.jsonl", "--human", folder / "human.jsonl")
-    assert f"written: {tmp_path / 'page.html'}" in capsys.readouterr().err
-    report, rows = made
-    without = [{**row, "judge": {**row["judge"], "critique": ""}} for row in rows]  # label files have none
-    assert judged == html_page(report, without)
+    page = page_by_command(tmp_path / "page.html", "--ai", folder / "judge.jsonl", "--human", folder / "human.jsonl")
+    out, err = capsys.readouterr()
+    assert f"written: {tmp_path / 'page.html'}" in err
+    rows = [{**row, "judge": {**row["judge"], "critique": ""}} for row in made[1]]  # label files have none
+    assert page == html_page(json.loads(out), rows)
+    assert page.count("Which principle makes the disagreements</h3>") == 2  # one of each judge
 
 
 def test_the_command_compares_people_alone(folder, made, tmp_path):
