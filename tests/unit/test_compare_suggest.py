@@ -348,7 +348,7 @@ def rlaif(capsys):
 def simulated_people_of(run, path):
     """Simulated people who want what the judge says of `polite` and `careful`, and the opposite of `brief`."""
     rng = np.random.default_rng(0)
-    tastes = {"polite": 1.0, "careful": 1.0, "brief": -1.0}
+    tastes = {"polite": 4.0, "careful": 4.0, "brief": -4.0}
     votes = []
     for vote in run_votes(run):
         shown = found_of(vote)
@@ -367,7 +367,8 @@ def test_an_edit_is_suggested_applied_generated_for_nothing_and_its_prediction_s
     monkeypatch.chdir(tmp_path)
     (tmp_path / "rlaif.yaml").write_text(SETTINGS)
     (tmp_path / "ours.yaml").write_text(CONSTITUTION)
-    (tmp_path / "prompts.jsonl").write_text("".join(json.dumps({"prompt": f"Question {n}?"}) + "\n" for n in range(60)))
+    lines = [json.dumps({"prompt": f"Question {n}?"}) + "\n" for n in range(100)]
+    (tmp_path / "prompts.jsonl").write_text("".join(lines))
     rlaif("generate")
     simulated_people_of(tmp_path / "outputs/runs/before", tmp_path / "people.jsonl")
     told = json.loads(rlaif("compare", "suggest", "--ai", "before", "--human", "people.jsonl", "--apply", "--json"))
