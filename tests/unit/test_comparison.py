@@ -23,6 +23,7 @@ from rlaif.numbers.choices import shares
 from rlaif.numbers.intervals import estimates
 from rlaif.numbers.panel import panel_measures
 from tests.compare_kit import (
+    CHOICE,
     QUICK,
     Pairs,
     both_orders,
@@ -182,7 +183,8 @@ def planted(tmp_path_factory):
     """People right in 9 of 10; a judge that is too sure, guesses on `hard`, and likes what is longer and first."""
     folder, chance = tmp_path_factory.mktemp("planted"), np.random.default_rng(11)
     pairs = Pairs(900, 300, tags=("plain", "hard", "dull"))
-    people = [choices(pairs, name, erring(pairs.better, 0.1, chance)) for name in ("ann", "ben", "cat")]
+    ann, *others = [erring(pairs.better, 0.1, chance) for _ in range(3)]
+    people = [choices(pairs, name, said) for name, said in zip(("ann", "ben", "cat"), (ann, *others), strict=True)]
     hard = np.arange(900) % 3 == 1
     worth = np.where(hard, 0.0, 1.2) * pairs.better + chance.normal(0, 1.0, 900) + 0.08 * pairs.longer
     first, second = special.expit(3 * (worth + 0.3)), special.expit(3 * (worth - 0.3))
@@ -192,11 +194,17 @@ def planted(tmp_path_factory):
     write(folder / "people.jsonl", *([one for place, one in enumerate(own) if seen[place]] for own in people))
     write(folder / "judge.jsonl", voted)
     files = [folder / "people.jsonl"], [folder / "judge.jsonl"]
-    return folder, files, gather(*files, QUICK), report_of(*files)
+    unequal = seen & (pairs.longer != 0)
+    clipped = [special.logit(np.clip(one[seen], 0.01, 0.99)) for one in (first, second)]
+    told = {
+        "ann prefers longer": (ann == np.sign(pairs.longer))[unequal].mean(),
+        "first place": ((clipped[0] - clipped[1]) / 2).mean(),
+    }
+    return folder, files, gather(*files, QUICK), report_of(*files), told
 
 
 def test_the_report_names_where_the_judge_agrees_least(planted):
-    *_, report = planted
+    *_, report, _ = planted
     tags = {one["name"]: one for one in report["judges"]["judge"]["slices"]["tag"]}
     assert [name for name, one in tags.items() if one["is_lower"]] == ["hard"]
     assert tags["hard"]["difference"]["high"] < 0
@@ -206,7 +214,7 @@ def test_the_report_names_where_the_judge_agrees_least(planted):
 
 
 def test_what_sways_the_judge_beyond_people_is_found(planted):
-    *_, report = planted
+    *_, report, told = planted
     (judge,) = (one for one in report["raters"] if one["kind"] == "judge")
     assert judge["effects"]["length"]["low"] > 0
     assert judge["effects"]["position"]["low"] > 0
@@ -214,12 +222,15 @@ def test_what_sways_the_judge_beyond_people_is_found(planted):
     (ann, *_) = report["raters"]
     assert ann["effects"]["length"]["low"] < 0 < ann["effects"]["length"]["high"]
     assert "not known" in ann["effects"]["position"]["because"]
-    assert report["judges"]["judge"]["position"]["first_slot_log_odds"]["low"] > 0
+    assert ann["prefers_longer"]["value"] == pytest.approx(told["ann prefers longer"])
+    first_place = report["judges"]["judge"]["position"]["first_slot_log_odds"]
+    assert first_place["value"] == pytest.approx(told["first place"])
+    assert first_place["low"] > 0
     assert "leans to longer answers more than people do" in report["sentences"]["what_to_change"]
 
 
 def test_overconfidence_is_measured_and_mended(planted, tmp_path):
-    folder, files, gathered, report = planted
+    folder, files, gathered, report, _ = planted
     own = report["judges"]["judge"]
     assert own["calibration"]["ece_debiased"]["low"] > 0.05
     assert len(own["calibration"]["bins"]) == 10
@@ -236,7 +247,7 @@ def test_overconfidence_is_measured_and_mended(planted, tmp_path):
 
 
 def test_the_judges_labels_on_other_pairs_add_to_peoples(planted):
-    *_, report = planted
+    *_, report, _ = planted
     added = report["judges"]["judge"]["prediction_powered"]["prefers_longer"]
     assert (added["num_human"] > 250, added["num_judge_only"] > 550) == (True, True)
     assert added["worth_labels"] > added["num_human"]
@@ -245,7 +256,7 @@ def test_the_judges_labels_on_other_pairs_add_to_peoples(planted):
 
 
 def test_rows_say_what_everybody_said_in_one_order(planted):
-    _, files, gathered, report = planted
+    _, files, gathered, report, _ = planted
     rows = list(compared_rows(gathered.compared, "judge", *files))
     assert len(rows) == 300
     per_pair = report["judges"]["judge"]["per_pair"]
@@ -275,6 +286,22 @@ def test_as_listed_is_the_order_people_saw(tmp_path):
     assert found_report["rater_pairs"]["a / b"]["cohen_kappa"]["value"] == pytest.approx(cohen_kappa_score(*said))
     position = found_report["raters"][0]["effects"]["position"]
     assert position["low"] > 0  # seven in ten for the first
+    write(tmp_path / "j.jsonl", choices(pairs, "judge", said[0], "judge"))
+    compared = gather([tmp_path / "p.jsonl"], [tmp_path / "j.jsonl"], QUICK).compared
+    for row in compared_rows(compared, "judge", [tmp_path / "p.jsonl"], [tmp_path / "j.jsonl"]):
+        place = int(row["first"].split()[1])
+        assert row["first"].startswith("a")
+        assert row["judge"]["choice"] == row["people"][0]["choice"] == CHOICE[int(said[0][place])]
+
+
+def test_both_orders_of_a_judge_are_turned_to_the_order_people_saw(tmp_path):
+    pairs = Pairs(40, 20)
+    write(tmp_path / "p.jsonl", choices(pairs, "ann", pairs.better, is_order_known=True))
+    said = probabilities(pairs, "judge", np.full(40, 0.75), lambda place: (both_orders("good", 0.9, 0.6),))
+    write(tmp_path / "j.jsonl", said)
+    marks = gather([tmp_path / "p.jsonl"], [tmp_path / "j.jsonl"], QUICK).compared.marks["judge"]
+    for name, value in (("probability", 0.75), ("shown_first", 0.9), ("shown_second", 0.6)):
+        assert getattr(marks, name)[:, 0] == pytest.approx(np.full(40, value))
 
 
 def test_models_are_ranked_where_asked_for(tmp_path):
