@@ -2,13 +2,12 @@
 answers each, the KL to the optimum summed, not estimated. `python -m benchmarks.rl_optimum` takes forty, three β and
 twenty seeds."""
 
-import os
-
 import pytest
 
 from benchmarks import rl_optimum
+from tests.scale import IS_FULL
 
-FULL = pytest.mark.skipif(not os.environ.get("RLAIF_FULL"), reason="half a minute of one core each: make test-full")
+FULL = pytest.mark.skipif(not IS_FULL, reason="half a minute of one core each: make test-full")
 
 
 def check_ends_at_its_optimum(method, **size):
