@@ -11,8 +11,8 @@ FIND_PYTHON = for python in $(PYTHON) python3.11 python3.12 python3.13 python3; 
 PYTEST = $(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
 
 # One target bench-NAME each.
-BENCHMARKS := alignment arithmetic classic compare compare-page judge judge-bias label-draws \
-	labels ppo prefix principles reward-hh rollouts run statistics store tournaments train watch
+BENCHMARKS := alignment arithmetic compare compare-page judge judge-bias label-draws labels ppo \
+	prefix principles reward-hh rollouts run statistics store tournaments train watch
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-run quickstart test test-full test-fast check fmt bench $(BENCHMARKS:%=bench-%) tiny-models docs clean
@@ -57,9 +57,6 @@ bench: $(BENCHMARKS:%=bench-%) ## every benchmark, one after the other
 
 bench-arithmetic: setup ## GRPO teaches a model of random weights to add, told only right or wrong (minutes)
 	$(BIN)/python -m benchmarks.arithmetic outputs/arithmetic
-
-bench-classic: setup ## judge, pairs, reward model, PPO on the tiny models, and an over-optimised run (an hour)
-	$(BIN)/python -m benchmarks.classic outputs/classic
 
 bench-watch: setup ## how often the watch over a training is wrong, over simulated runs
 	$(BIN)/python -m benchmarks.watch_rates

@@ -1,8 +1,12 @@
 """The judge inside a training by sampled answers: as a reward, as a held-out score, by the settings that name it."""
 
+import json
+
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from rlaif.cli.train import app
 from rlaif.engines.scripted import Faults
 from rlaif.errors import InputError, SettingsError, TrainingStopped
 from rlaif.experiment.judged import Judges, by_prompt, judged_reward, judged_score
@@ -132,3 +136,34 @@ def test_scores_need_no_second_answer(store):
     found = judged_reward(judge.reward)([answer(one, "a text") for one in PROMPTS])
     assert found.values.shape == (2,)
     assert "judge_without_verdict" not in found.parts
+
+
+@pytest.mark.slow
+def test_online_dpo_asks_the_judge_and_is_watched_by_it(tmp_path):
+    """The whole command on the bundled policy with a scripted judge, and once more on what is finished."""
+    write(tmp_path, "rlaif.yaml")
+    asked = [{"prompt": f"How do I bake cake number {n}?"} for n in range(4)]
+    (tmp_path / "prompts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in asked))
+    wanted = {
+        "model": "tiny-policy",
+        "prompts": [{"path": "prompts.jsonl"}],
+        "output": "model",
+        "reward": [{"kind": "judge", "config": "rlaif.yaml"}],
+        "labels": "shares",
+        "iterations": 2,
+        "max_length": 128,
+        "rollout": {"prompts": 4, "max_new_tokens": 12},
+        "stop": {"unended": None},
+        "watch": {"held_out_every": 1, "held_out": {"prompts": [{"path": "prompts.jsonl"}], "judge": "rlaif.yaml"}},
+    }
+    (tmp_path / "online.yaml").write_text(json.dumps(wanted))
+    call = ["online-dpo", "--config", str(tmp_path / "online.yaml"), "--json"]
+    first = CliRunner().invoke(app, call)
+    assert first.exit_code == 0, first.output
+    lines = [json.loads(line) for line in (tmp_path / "model" / "training" / "metrics.jsonl").read_text().splitlines()]
+    assert lines[0]["watch_held_out"] == 0.5  # nothing was learnt yet
+    assert lines[0]["reward_judge"] == pytest.approx(0.5)
+    assert {"reward_judge_polite", "accuracy", "decided"} <= lines[0].keys()
+    assert (tmp_path / "model" / "frontier.png").is_file()
+    again = CliRunner().invoke(app, call)
+    assert again.exit_code == 0, again.output

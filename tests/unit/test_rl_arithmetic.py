@@ -56,10 +56,10 @@ def test_accuracy_rises(tmp_path):
     write_demonstrations(tmp_path / "demonstrations.jsonl", sums)
     write_prompts(tmp_path / "prompts.jsonl", sums)
     imitating = sft_settings(tmp_path, 0)
-    imitating["loop"] |= {"epochs": 30, "batch_size": 25}
+    imitating["loop"] |= {"epochs": 20, "batch_size": 25}
     run_training("sft", SftSettings.model_validate(imitating))
     before = measure(tmp_path / "sft", sums * 8)
-    learning = grpo_settings(tmp_path, 0, 40)
+    learning = grpo_settings(tmp_path, 0, 80)
     learning["rollout"] = {"prompts": 25, "group_size": 8, "max_new_tokens": 3}
     learning["watch"] = {"stop": False}
     run_rl("grpo", GrpoSettings.model_validate(learning))
