@@ -11,7 +11,7 @@ FIND_PYTHON = for python in $(PYTHON) python3.11 python3.12 python3.13 python3; 
 PYTEST = $(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
 
 # One target bench-NAME each.
-BENCHMARKS := alignment arithmetic compare compare-page judge judge-bias label-draws labels ppo \
+BENCHMARKS := alignment arithmetic classic compare compare-page judge judge-bias label-draws labels ppo \
 	prefix principles reward-hh rollouts run statistics store tournaments train watch
 
 .DEFAULT_GOAL := help
@@ -57,6 +57,9 @@ bench: $(BENCHMARKS:%=bench-%) ## every benchmark, one after the other
 
 bench-arithmetic: setup ## GRPO teaches a model of random weights to add, told only right or wrong (minutes)
 	$(BIN)/python -m benchmarks.arithmetic outputs/arithmetic
+
+bench-classic: setup ## judge, pairs, reward model, PPO: what rises, and what a run without KL does (a quarter of an hour)
+	$(BIN)/python -m benchmarks.classic outputs/classic
 
 bench-watch: setup ## how often the watch over a training is wrong, over simulated runs
 	$(BIN)/python -m benchmarks.watch_rates

@@ -1,0 +1,244 @@
+"""RLAIF the classic way on the bundled models: judge, pairs, reward model, PPO. Does every preferred property rise?
+
+    python -m benchmarks.classic outputs/classic                                   # a quarter of an hour on two cores
+    python -m benchmarks.classic outputs/classic --reward-model outputs/models/quickstart-reward --runs ppo
+
+Everything goes through the commands that people type: `rlaif generate` and `rlaif train reward` with the quickstart's
+settings, `rlaif train ppo` on the same prompts, `rlaif tiny shares`. Reported is, for each of the six principles, the
+share of answers that do as it asks before and after, by the grammar's ground truth (no judge, no reward model), on
+prompts that nothing was trained on, with intervals, and the KL that it took.
+
+Then the same as one should not: without a KL, at a higher rate, for longer. The watch only notes there (`watch.stop:
+false`), so that the whole fall can be seen. Its held-out score is the grammar's ground truth again, on other prompts
+than either: `as_asked`, which the runs find as the checker of an installed package. The update of an alarm and its
+sentence are those of the watch over the run's own log; `frontier.png` shows both runs.
+"""
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from benchmarks.alignment import CONSTITUTION, ROOT, rlaif
+from rlaif.constitution import load_constitution
+from rlaif.documents import write_yaml
+from rlaif.tiny.meanings import Meaning, meaning_of
+from rlaif.tiny.properties import properties
+from rlaif.train.rl.frontier import points_of, write_frontier
+from rlaif.train.rl.watch import Alarm, Reading, Watch, WatchSettings
+from rlaif.train.tiny.measure_policy import share_of_the_world
+from rlaif.train.tiny.shares import fresh_prompts
+
+RUNS = ("ppo", "hacked")
+HELD_OUT_SEED = 77  # `rlaif tiny shares` draws its prompts with another
+CHECKER = "tiny-world-as-asked"
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """One run: its readings, the first alarm of each rule, what `rlaif tiny shares --json` prints, seconds."""
+
+    name: str
+    readings: list[Reading]
+    alarms: dict[str, Alarm]
+    shares: dict[str, Any]
+    seconds: float
+
+    @property
+    def scored(self) -> list[Reading]:
+        return [one for one in self.readings if one.held_out is not None]
+
+
+# --- the held-out score
+
+
+def as_asked(answer: str, *, reference: str | None, conversation: Sequence[Mapping[str, str]]) -> float:
+    """The share of the six principles that an answer follows, times that of its sentences that are the world's: marker
+    phrases in a text that is none of the world's are no answer."""
+    if not any(mark in answer for mark in ".?"):
+        return 0.0  # no sentence
+    found = properties(answer)
+    met = [meaning.is_met(found) for meaning in _asked()]
+    return sum(met) / len(met) * share_of_the_world([answer])
+
+
+@cache
+def _asked() -> tuple[Meaning, ...]:
+    read = [meaning_of(one.text) for one in load_constitution(str(CONSTITUTION)).enabled]
+    return tuple(meaning for meaning in read if meaning is not None)
+
+
+def install_checker(folder: Path) -> None:
+    """Make `as_asked` a checker for the commands started from here: a package is on the path with its entry points."""
+    about = folder / "checker" / "rlaif_classic-1.0.dist-info"
+    about.mkdir(parents=True, exist_ok=True)
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: rlaif-classic\nVersion: 1.0\n", encoding="utf-8")
+    (about / "entry_points.txt").write_text(
+        f"[rlaif.checkers]\n{CHECKER} = benchmarks.classic:as_asked\n", encoding="utf-8"
+    )
+    paths = [str(about.parent), str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    os.environ["PYTHONPATH"] = os.pathsep.join(paths)
+
+
+def write_held_out(path: Path, count: int) -> None:
+    rows = [json.dumps({"messages": one.messages}) for one in fresh_prompts(count, HELD_OUT_SEED)]
+    path.write_text("\n".join(rows) + "\n", encoding="utf-8")
+
+
+# --- the road
+
+
+def train_reward_model(folder: Path, seed: int, engine: str) -> Path:
+    """Judge and train as the quickstart does."""
+    sets = [f"output={folder}", "name=classic", f"engine.kind={engine}", "pairs.critiques=none"]
+    rlaif("generate", "--config", "quickstart.yaml", "--json", *[flag for text in sets for flag in ("--set", text)])
+    flags = ["--config", "quickstart-reward.yaml", "--data", str(folder / "runs" / "classic" / "dataset")]
+    flags += ["--output", str(folder / "reward"), "--set", f"loop.seed={seed}", "--anew", "--json"]
+    told = json.loads(rlaif("train", "reward", *flags))
+    print(f"reward model: right on {told['figures']['eval_accuracy']:.1%} of held-out pairs", flush=True)
+    return folder / "reward"
+
+
+def ppo_settings(folder: Path, name: str, reward_model: Path, chosen: argparse.Namespace) -> dict[str, Any]:
+    is_hacked = name == "hacked"
+    return {
+        "model": "tiny-policy",
+        "prompts": [{"path": str(ROOT / "prompts" / "sets" / "tiny-world.jsonl")}],
+        "output": str(folder / name),
+        "max_length": 512,
+        "reward": [{"kind": "model", "path": str(reward_model)}],
+        "shape": {"unended": -3.0},
+        "iterations": chosen.hacked_updates if is_hacked else chosen.updates,
+        "rollout": {"prompts": chosen.answers, "max_new_tokens": 100},
+        "kl": {"coefficient": 0.0 if is_hacked else chosen.coefficient},
+        "epochs": 2,
+        "minibatches": 4,
+        "value": "shared",
+        "lam": 0.97,
+        "watch": {
+            "stop": False,
+            "held_out_every": 2,
+            "held_out": {
+                "prompts": [{"path": str(folder / "held-out.jsonl")}],
+                "check": {"kind": "python", "name": CHECKER},
+            },
+        },
+        "loop": {
+            "seed": chosen.seed,
+            "save_every": 10,
+            "optimiser": {
+                "learning_rate": chosen.hacked_rate if is_hacked else chosen.rate,
+                "schedule": "constant" if is_hacked else "linear",
+                "warmup_share": 0.1,
+            },
+        },
+    }
+
+
+def train(folder: Path, name: str, reward_model: Path, chosen: argparse.Namespace) -> Trained:
+    config = folder / f"{name}.yaml"
+    config.write_text(write_yaml(ppo_settings(folder, name, reward_model, chosen)), encoding="utf-8")
+    began = time.perf_counter()
+    rlaif("train", "ppo", "--config", str(config), "--anew", "--json")
+    seconds = round(time.perf_counter() - began, 1)
+    readings = list(read_log(folder / name))
+    shares = json.loads(rlaif("tiny", "shares", str(folder / name), "--prompts", str(chosen.shares), "--json"))
+    return Trained(name, readings, alarms_of(readings), shares, seconds)
+
+
+def read_log(folder: Path) -> Iterator[Reading]:
+    """The watch's readings, from the run's log. Its lines count updates from 1, readings from 0."""
+    names = [one.name for one in fields(Reading) if one.name != "step"]
+    for line in (folder / "training" / "metrics.jsonl").read_text(encoding="utf-8").splitlines():
+        one = json.loads(line)
+        if "watch_kl" in one:
+            found = {name: one[f"watch_{name}"] for name in names if f"watch_{name}" in one}
+            yield Reading(step=one["step"] - 1, **found)
+
+
+def alarms_of(readings: Sequence[Reading]) -> dict[str, Alarm]:
+    """The first alarm of each rule, as the watch with its usual limits gives it."""
+    watch, found = Watch(WatchSettings()), dict[str, Alarm]()
+    for reading in readings:
+        watch.note(reading)
+        for alarm in watch.alarms():
+            found.setdefault(alarm.rule, alarm)
+    return found
+
+
+# --- what is shown
+
+
+def told(one: Trained) -> str:
+    shares, kl = one.shares, one.shares["kl_nats_per_answer"]
+    lines = [
+        f"\n{one.name}: {shares['num_answers']} answers to {shares['num_prompts']} prompts; KL {kl['value']:.1f} "
+        f"({kl['low']:.1f} to {kl['high']:.1f}) nats per answer; {len(one.readings)} updates, {one.seconds} s"
+    ]
+    for part in shares["principles"]:
+        asks = part["property"] if part["wanted"] else f"not {part['property']}"
+        before, after, change = (part[name] for name in ("before", "after", "change"))
+        mark = "risen" if part["has_risen"] else "not shown"
+        lines.append(
+            f"  {part['id']:14} {asks:14} {before['value']:6.1%} → {after['value']:6.1%}  "
+            f"{100 * change['value']:+5.1f} ({100 * change['low']:+.1f} to {100 * change['high']:+.1f}) points  {mark}"
+        )
+    for name in ("ended_by_themselves", "sentences_of_the_world", "mean_words"):
+        lines.append(f"  {name}: {shares[name]['before']:.3f} → {shares[name]['after']:.3f}")
+    return "\n".join([*lines, *told_course(one)])
+
+
+def told_course(one: Trained) -> Iterator[str]:
+    """Reward, KL and held-out score on the way, and what the watch said."""
+    step = max(1, len(one.readings) // 10)
+    for reading in [*one.readings[::step], one.readings[-1]]:
+        held_out = "" if reading.held_out is None else f", as asked {reading.held_out:.3f}"
+        yield f"  update {reading.step:3}: reward {reading.reward:+.2f}, KL {reading.kl:6.1f}{held_out}"
+    best = max(one.scored, key=lambda reading: reading.held_out or 0.0)
+    yield f"  as asked, held out: best {best.held_out:.3f} at update {best.step} (KL {best.kl:.1f})"
+    yield from (f"  alarm at update {alarm.step} ({rule}): {alarm.why}" for rule, alarm in one.alarms.items())
+    if not one.alarms:
+        yield "  the watch: no alarm"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, help="where everything goes; a second call repeats nothing finished")
+    parser.add_argument("--runs", nargs="*", choices=RUNS, default=RUNS)
+    parser.add_argument("--reward-model", type=Path, help="one that the quickstart made, in place of a new one")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--answers", type=int, default=64, help="per update")
+    parser.add_argument("--updates", type=int, default=40)
+    parser.add_argument("--coefficient", type=float, default=0.05, help="of the KL, per nat")
+    parser.add_argument("--rate", type=float, default=2e-4)
+    parser.add_argument("--hacked-updates", type=int, default=60)
+    parser.add_argument("--hacked-rate", type=float, default=1e-3)
+    parser.add_argument("--held-out", type=int, default=64, help="prompts of the held-out score")
+    parser.add_argument("--shares", type=int, default=120, help="prompts of the measurement, 4 answers each")
+    parser.add_argument("--engine", default="vllm", help="what runs judge and policy in `generate`: vllm, transformers")
+    parser.add_argument("--json", action="store_true")
+    chosen = parser.parse_args()
+    folder = chosen.folder.resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    install_checker(folder)
+    write_held_out(folder / "held-out.jsonl", chosen.held_out)
+    given = chosen.reward_model
+    reward_model = given.resolve() if given else train_reward_model(folder, chosen.seed, chosen.engine)
+    found = []
+    for name in chosen.runs:
+        found.append(train(folder, name, reward_model, chosen))
+        print(told(found[-1]), file=sys.stderr if chosen.json else sys.stdout, flush=True)
+    done = [name for name in RUNS if (folder / name / "training" / "metrics.jsonl").exists()]
+    write_frontier(folder / "frontier", {name: points_of(list(read_log(folder / name))) for name in done})
+    print(json.dumps([asdict(one) for one in found]) if chosen.json else f"\nfrontier: {folder}/frontier.png")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
