@@ -117,7 +117,7 @@ def our_figures(rows, folder, tmp_path, build, reader=read_preferences):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("rlaif.train.batches.Plan.rows", lambda plan, step: list(range(step * BATCH, (step + 1) * BATCH)))
         # transformers' linear schedule reaches 0 one step after the last
-        patch.setattr("rlaif.train.loop.learning_rate", lambda step, total, **_: RATE * (1 - step / total))
+        patch.setattr("rlaif.train.stepping.learning_rate", lambda step, total, **_: RATE * (1 - step / total))
         train(task, module, settings, folder=tmp_path / "ours")
     return [json.loads(line) for line in (tmp_path / "ours" / "metrics.jsonl").open()]
 

@@ -237,9 +237,11 @@ def markdown(report: Told) -> str:
 def counted(report: Told) -> str:
     """What the figures rest on, in a line."""
     own = report["compared"]
+    people = "1 person" if own["people"] == 1 else f"{own['people']} people"
+    judges = "1 judge" if own["judges"] == 1 else f"{own['judges']} judges"
     said = (
-        f"{own['things']:,} judgments of {own['pairs']:,} pairs of {own['prompts']:,} prompts; {own['people']} people, "
-        f"{own['judges']} judges; 95 % intervals, clustered by prompt."
+        f"{own['things']:,} judgments of {own['pairs']:,} pairs of {own['prompts']:,} prompts; {people}, "
+        f"{judges}; 95 % intervals, clustered by prompt."
     )
     dropped = [
         f"{name} {found['people']:,} of people, {found['judges']:,} of judges"
