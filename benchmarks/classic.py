@@ -218,7 +218,7 @@ def main() -> int:
     parser.add_argument("--coefficient", type=float, default=0.05, help="of the KL, per nat")
     parser.add_argument("--rate", type=float, default=2e-4)
     parser.add_argument("--hacked-updates", type=int, default=60)
-    parser.add_argument("--hacked-rate", type=float, default=1e-3)
+    parser.add_argument("--hacked-rate", type=float, default=4e-4)
     parser.add_argument("--held-out", type=int, default=64, help="prompts of the held-out score")
     parser.add_argument("--shares", type=int, default=120, help="prompts of the measurement, 4 answers each")
     parser.add_argument("--engine", default="vllm", help="what runs judge and policy in `generate`: vllm, transformers")
