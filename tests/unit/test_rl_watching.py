@@ -53,7 +53,7 @@ class Run:
         changes = {
             "iterations": iterations,
             "kl": {"coefficient": 0.0},
-            "loop": {"save_every": 1, "keep_checkpoints": 99},
+            "loop": {"save_every": 1, "keep_checkpoints": 99, "optimiser": {"learning_rate": 2e-4}},  # a slow fall
         }
         settings = world_settings(WORLD, "grpo", changes, seed=seed)
         prompts = [plain_prompt(" ".join(map(str, prompt)), prompt) for prompt in WORLD.prompts]

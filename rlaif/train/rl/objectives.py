@@ -122,7 +122,7 @@ def answer_weights(
     assert groups is not None, "a mean by prompt needs to know the prompts"
     _, places = torch.unique(groups, return_inverse=True)
     tokens = wide.new_zeros(len(lengths)).index_add(0, places, wide)[places]
-    return AnswerWeights(1.0 / tokens, 1.0 / torch.bincount(places)[places])
+    return AnswerWeights(1.0 / tokens, 1.0 / torch.bincount(places).double()[places])
 
 
 def weighted_sum(losses: Tensor, per_token: Tensor) -> Tensor:

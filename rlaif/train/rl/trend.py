@@ -18,7 +18,7 @@ from rlaif.numbers.figures import FloatArray
 
 @dataclass(frozen=True, slots=True)
 class Fall:
-    """A fall since step `since`: the step of the window's best score, the score's fitted ends, the reward's means of
+    """A fall since step `since`: the step of the best score there was, the score's fitted ends, the reward's means of
     the window's halves, and the chance of such a slope without a trend."""
 
     since: int
@@ -37,13 +37,13 @@ def falls(
     assert len(steps) == len(scores) == len(rewards), "a score and a reward for every step"
     windows = lengths(len(steps), shortest)
     found: list[Fall] = []
+    best = steps[int(np.argmax(scores))] if windows else 0  # a short window begins where the fall may be well under way
     for length in windows:
         score, reward = (np.asarray(values[-length:], dtype=np.float64) for values in (scores, rewards))
         first, last, p = fitted(np.asarray(steps[-length:], dtype=np.float64), score)
         half = length // 2
         before, after = float(reward[:half].mean()), float(reward[-half:].mean())
         if last < first and p < level / len(windows) and after >= before:
-            best = steps[-length:][int(score.argmax())]
             found.append(Fall(steps[-length], best, first, last, before, after, p))
     return min(found, key=lambda one: one.p, default=None)
 
