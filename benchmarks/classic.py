@@ -1,6 +1,6 @@
 """RLAIF the classic way on the bundled models: judge, pairs, reward model, PPO. Does every preferred property rise?
 
-    python -m benchmarks.classic outputs/classic                                   # about ten minutes on a quiet machine
+    python -m benchmarks.classic outputs/classic                                   # a quarter of an hour on two cores
     python -m benchmarks.classic outputs/classic --reward-model outputs/models/quickstart-reward --runs ppo
 
 Everything goes through the commands that people type: `rlaif generate` and `rlaif train reward` with the quickstart's
