@@ -162,7 +162,7 @@ def test_compare_prints_answers_first_and_figures_after(judged, rlaif):
     code, out, err = rlaif("compare", "--ai", "judge.jsonl", "--human", "ann.jsonl", "ben.jsonl")
     assert code == 0, err
     assert out.index("Does the judge agree with people") < out.index("How sure is this?") < out.index("Beside people")
-    assert "60 judgments of 60 pairs of 20 prompts; 2 people, 1 judges" in out
+    assert "60 judgments of 60 pairs of 20 prompts; 2 people, 1 judge" in out
     code, out, err = rlaif("compare", "--ai", "judge.jsonl", "--human", "ann.jsonl", "--human", "ben.jsonl", "--json")
     assert code == 0, err
     report = json.loads(out)
