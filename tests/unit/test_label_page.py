@@ -1,5 +1,6 @@
 """The labelling page over real HTTP: what it sends, what it keeps, and whom it refuses."""
 
+import socket
 import threading
 from contextlib import contextmanager
 
@@ -7,6 +8,7 @@ import httpx
 import pytest
 
 from rlaif.constitution import Constitution, Principle
+from rlaif.errors import InputError
 from rlaif.labels.blind.candidates import candidates_of, known_answers
 from rlaif.labels.blind.design import Wish
 from rlaif.labels.blind.folder import VotesFolder
@@ -55,6 +57,13 @@ def all_votes(client, url, choice="first"):
         assert seen[-1].status_code == 303
         seen.append(client.get(url))
     return seen
+
+
+def test_whoever_comes_before_the_server_is_up_waits_and_no_other_can_take_the_port():
+    listening = listen(0)
+    address = listening.getsockname()
+    with listening, socket.create_connection(address, timeout=5), pytest.raises(InputError, match="cannot be used"):
+        listen(address[1])
 
 
 def test_no_byte_sent_says_what_a_judge_said_or_whose_an_answer_is(tmp_path):

@@ -10,6 +10,7 @@ from starlette.types import ASGIApp
 from rlaif.errors import InputError
 
 HOST = "127.0.0.1"
+WAITING = 128  # connections that nobody has answered yet
 
 
 def token_for(rater: str, secret: bytes) -> str:
@@ -18,11 +19,13 @@ def token_for(rater: str, secret: bytes) -> str:
 
 
 def listen(port: int) -> socket.socket:
-    """A socket on this machine's own address; port 0 takes any that is free."""
+    """A socket on this machine's own address, which takes connections at once: whoever is told the address may come
+    before the server is up, and waits. Port 0 takes any that is free."""
     one = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # or a restart would have to wait for a minute
     try:
         one.bind((HOST, port))
+        one.listen(WAITING)
     except OSError as failure:
         one.close()
         do = "Name another with --port; --port 0 takes any that is free."
