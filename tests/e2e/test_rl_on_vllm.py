@@ -1,5 +1,7 @@
 """One training with two real vLLM engines: the judge is its reward and its held-out score, the rollouts follow the
-policy's weights. RLAIF's direct form, by the command that people type."""
+policy's weights. RLAIF's direct form, by the command that people type. Loading both takes most of a minute, so it is
+part of `make test-full`; what each does alone, `make test` has.
+"""
 
 import json
 import subprocess
@@ -8,8 +10,13 @@ import sys
 import pytest
 
 from rlaif.bundled import project_file
+from tests.scale import IS_FULL
 
-pytestmark = [pytest.mark.vllm, pytest.mark.slow]
+pytestmark = [
+    pytest.mark.vllm,
+    pytest.mark.slow,
+    pytest.mark.skipif(not IS_FULL, reason="two engines are loaded: a minute or more; make test-full"),
+]
 
 JUDGE = """
 name: judged

@@ -149,9 +149,10 @@ LONG = """\
 model: tiny-policy
 reward: [{kind: length, per_token: -0.02}]  # pays for every token
 kl: {coefficient: 0.0}
-iterations: 40
+iterations: 30
 max_length: 256
-rollout: {prompts: 8, group_size: 4, max_new_tokens: 40}
+rollout: {prompts: 6, group_size: 4, max_new_tokens: 64}
+stop: {unended: null}
 loop: {save_every: 100, optimiser: {learning_rate: 1.0e-3, warmup_share: 0.0, schedule: constant}}
 output: out
 prompts: [{path: PROMPTS}]
@@ -184,7 +185,7 @@ def test_an_over_optimised_run_is_stopped_and_leaves_the_best_weights(prompts, t
     assert alarm["why"] in told["stopped"]
     log = [json.loads(line) for line in (tmp_path / "out" / "training" / "metrics.jsonl").open()]
     scores, rewards = ([line[f"watch_{name}"] for line in log] for name in ("held_out", "reward"))
-    assert len(log) == alarm["step"] + 1 < 40
+    assert len(log) == alarm["step"] + 1 < 30
     assert told["returned_to"] == alarm["good_until"] == int(np.argmax(scores))
     assert told["figures"]["watch_held_out"] == max(scores) > scores[-1] + 0.2
     assert rewards[-1] > rewards[told["returned_to"]]
@@ -205,7 +206,3 @@ def test_an_over_optimised_run_is_stopped_and_leaves_the_best_weights(prompts, t
     assert typed("train", "grpo", "--config", config, "--json") == 7  # nothing more is learnt
     again = json.loads(capsys.readouterr().out)
     assert {**again, "resumed_at": 0, "seconds": 0} == {**told, "seconds": 0}
-
-    on = ("--anew", "--set", "watch={stop: false}", "--set", "iterations=1")
-    assert typed("train", "grpo", "--config", config, "--json", *on) == 0
-    assert json.loads(capsys.readouterr().out)["resumed_at"] == 0

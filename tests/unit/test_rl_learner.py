@@ -8,8 +8,9 @@ import torch
 
 from rlaif.errors import InputError, TrainingStopped
 from rlaif.train import checkpoint
+from rlaif.train.folders import give_up_others
 from rlaif.train.packing import pad
-from rlaif.train.rl.observing import End, Keep
+from rlaif.train.rl.observing import End, Keep, was_stopped
 from rlaif.train.rl.policy import PolicyModel, Reference, separate_value, value_head
 from rlaif.train.rl.policy_task import PolicyTask
 from rlaif.train.rl.prompts import answer_seeds, asked
@@ -515,6 +516,19 @@ def test_a_run_that_goes_wrong_at_once_ends_with_the_weights_of_the_start(tmp_pa
     learner, report, kept = ended(tmp_path, Looking(5, good_until=1), save_every=100)
     assert report.returned_to == 0
     assert torch.equal(weights_of(learner), kept[0])
+
+
+def test_a_run_that_was_stopped_is_given_up_when_begun_anew_and_one_that_goes_on_is_not(tmp_path):
+    folder = tmp_path / "training"
+    learner, _, _ = ended(folder, Looking(3, good_until=1))
+    about = (tmp_path, learner.journal.identity, learner.accelerator)
+    give_up_others(*about)
+    assert checkpoint.newest(folder).memory["stopped"]
+    give_up_others(*about, even_its_own=was_stopped)
+    assert not folder.exists()
+    make_learner(grpo(iterations=1), folder).run()
+    give_up_others(*about, even_its_own=was_stopped)
+    assert checkpoint.newest(folder).step == 1
 
 
 def test_what_observers_know_is_resumed(tmp_path):

@@ -34,6 +34,11 @@ class Observer(Protocol):
     def restore(self, memory: Mapping[str, Any]) -> None: ...
 
 
+def was_stopped(memory: Mapping[str, Any]) -> bool:
+    """Of a checkpoint's plain values: whether an observer ended the run. Such a one does not go on."""
+    return bool(memory["stopped"])
+
+
 @dataclass(frozen=True, slots=True)
 class Memory:
     """What a run knows beside weights and optimizer state, as it was before the iteration that comes next."""

@@ -35,7 +35,7 @@ from rlaif.train.rl.making import (
     make_sampler,
     source_of,
 )
-from rlaif.train.rl.observing import Observer
+from rlaif.train.rl.observing import Observer, was_stopped
 from rlaif.train.rl.policy import PolicyModel, Reference
 from rlaif.train.rl.prompts import PolicyPrompt, PromptCounts, read_policy_prompts
 from rlaif.train.rl.rewards import WeightedSum
@@ -119,7 +119,7 @@ def run_rl(
     if settings.push_to_hub and run.is_first:
         hub.make_repository(settings.push_to_hub, is_private=settings.hub_private)
     if begin_anew:
-        give_up_others(run.output, run.identity, run.accelerator, even_its_own=lambda memory: bool(memory["stopped"]))
+        give_up_others(run.output, run.identity, run.accelerator, even_its_own=was_stopped)
     if run.is_first:
         write_settings(run.folder, settings)
     run.accelerator.wait_for_everyone()
