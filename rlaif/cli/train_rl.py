@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rlaif.cli.project import SetOption
 from rlaif.cli.train_options import (
     AnewOption,
     ConfigOption,
     HubOption,
     ModelOption,
     OutputOption,
+    SetOption,
     as_sets,
+    check_given,
     check_installed,
     no_file,
 )
@@ -99,6 +100,8 @@ def train_rl(
 
     check_installed()
     document = apply_sets(read_yaml(config, SettingsError) if config else no_file(), [*flags, *(sets or [])])
+    if config is None:
+        check_given(document, ("model", "prompts", "output"))
     is_first = os.environ.get("RANK", "0") == "0"  # of several processes one speaks
     console = Console(stderr=True, quiet=not is_first)
     from rlaif.experiment.judged import Judges
@@ -128,7 +131,8 @@ def train_rl(
         typer.echo(json.dumps({"output": str(result.folder), **said, **more, "prompts": counts}))
         return
     Console().print(figures_table(result.figures, title="Last iteration, and the trained policy (final)"))
-    typer.echo(f"Where the time went: {as_line(report.seconds)}")
+    if report.seconds:
+        typer.echo(f"Where the time went: {as_line(report.seconds)}")
     typer.echo(f"Model: {result.folder}\nEvery iteration: {result.folder}/training/metrics.jsonl")
     if result.address:
         typer.echo(f"On the hub: {result.address}")
