@@ -130,6 +130,11 @@ def check_packing(model: Any, *, length: int = 24) -> None:
     model.eval()
     try:
         wanted = _plain_results(inner, sequences)
+        if not torch.isfinite(wanted).all():
+            raise InputError(
+                f"the outputs of this {type(inner).__name__} are no numbers: its weights hold NaN or infinities.",
+                do="Its training may have diverged; use an earlier checkpoint.",
+            )
         for batch in (pack(families), pad(families)):
             gap = float((_results(model, batch.to(inner.device)) - wanted).abs().max())
             if not gap <= _TOLERANCE.get(inner.dtype, _LOW_PRECISION_TOLERANCE):
