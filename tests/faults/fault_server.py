@@ -32,6 +32,7 @@ def verdict(body: dict[str, Any], *, named: dict[str, float] | None = None) -> d
 class FaultServer:
     behave: Behave
     models: tuple[str, ...] = ("judge",)
+    root: str | None = None
     seen: list[dict[str, Any]] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
     times: list[float] = field(default_factory=list)
@@ -101,7 +102,7 @@ def _handler(server: FaultServer) -> type[BaseHTTPRequestHandler]:
 
         def do_GET(self) -> None:
             if self.path == "/v1/models":
-                data = [{"id": name, "max_model_len": 4096} for name in server.models]
+                data = [{"id": name, "root": server.root, "max_model_len": 4096} for name in server.models]
                 self._reply(200, {"data": data})
             else:
                 self._reply(404, {"error": {"message": "no such page"}})
