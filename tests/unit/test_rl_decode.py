@@ -32,10 +32,15 @@ def some_prompts(count, seed=0, longest=20):
     return [draw.integers(3, VOCABULARY, draw.integers(1, longest, endpoint=True)) for _ in range(count)]
 
 
+def mild_llama(**more):
+    """Of weights at which float32 is exact to a third of the 1e-5 that is asked."""
+    return llama(scale=0.2, **more)
+
+
 def with_lora(**more):
     from peft import LoraConfig, get_peft_model
 
-    adapted = get_peft_model(llama(), LoraConfig(task_type="CAUSAL_LM", r=2, target_modules="all-linear", **more))
+    adapted = get_peft_model(mild_llama(), LoraConfig(task_type="CAUSAL_LM", r=2, target_modules="all-linear", **more))
     draws_of_adapters = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for name, weight in adapted.named_parameters():
@@ -45,8 +50,8 @@ def with_lora(**more):
 
 
 MODELS = {
-    "llama": llama,
-    "llama, one key head, head tied": lambda: llama(num_key_value_heads=1, tie_word_embeddings=True),
+    "llama": mild_llama,
+    "llama, one key head, head tied": lambda: mild_llama(num_key_value_heads=1, tie_word_embeddings=True),
     "mistral with a window": lambda: mistral(),
     "gpt2": lambda: double_gpt2().float(),
     "llama with adapters": with_lora,
@@ -82,7 +87,7 @@ def test_in_float64_they_are_the_same_to_rounding():
 
 
 def test_under_a_temperature_they_are_those_of_the_divided_logits():
-    model = llama()
+    model = mild_llama()
     how = Sampling(max_new_tokens=12, stop_ids=(STOP,), temperature=0.6)
     rollouts = DecodeSampler(model).sample(some_prompts(6), range(6), how)
     for one, wanted in zip(rollouts, learner_logprobs(model, rollouts, 0.6), strict=True):
@@ -170,7 +175,7 @@ def test_random_numbers_are_splitmix64_and_differ_by_row_and_step():
 
 
 def test_neighbours_and_their_order_change_nothing():
-    model, prompts = llama(), some_prompts(12, seed=5)
+    model, prompts = mild_llama(), some_prompts(12, seed=5)
     seeds = [int(seed) for seed in np.random.default_rng(0).integers(0, 2**63 - 1, 12)]
     together = DecodeSampler(model, max_rows=12).sample(prompts, seeds, HOW)
     order = np.random.default_rng(1).permutation(12)
@@ -261,7 +266,7 @@ def test_spoilt_weights_stop_with_a_reason():
 
 
 def test_new_weights_are_read_at_once_and_dropout_never_applies():
-    model = llama(attention_dropout=0.5)
+    model = mild_llama(attention_dropout=0.5)
     sampler, prompts = DecodeSampler(LogprobModel(model)), some_prompts(4)
     before = sampler.sample(prompts, range(4), HOW)
     model.train()
