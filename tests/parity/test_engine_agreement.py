@@ -9,7 +9,6 @@ import math
 import os
 import random
 import signal
-import socket
 import subprocess
 import time
 from dataclasses import replace
@@ -27,6 +26,7 @@ from rlaif.engines.vllm_flags import CPU_READ_TOKENS
 from rlaif.engines.vllm_server import VllmServer
 from rlaif.records import Message
 from rlaif.settings import EngineSettings
+from tests.ports import free_port
 
 pytestmark = [pytest.mark.vllm, pytest.mark.slow]
 
@@ -114,9 +114,7 @@ def offline(vllm):
 
 @pytest.fixture(scope="module")
 def served(logs):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     settings = EngineSettings(dtype="float32", kv_cache_gib=0.25)
     server = VllmServer(settings, MODEL, host="127.0.0.1", port=port, log_file=logs / "server.txt")
     try:
@@ -246,7 +244,7 @@ def test_the_child_ends_when_its_parent_is_killed(logs):
     os.kill(child, 0)  # it is there
     parent.kill()
     parent.wait()
-    for _ in range(100):
+    for _ in range(600):
         if not is_running(child):
             return
         time.sleep(0.1)
