@@ -1,6 +1,6 @@
 """Do PPO, GRPO and RLOO reach the optimum of what they say they optimise? On a world where it is known exactly.
 
-    python -m benchmarks.rl_optimum                      # three β, twenty seeds, each method: about six hours on one core
+    python -m benchmarks.rl_optimum                      # three β, twenty seeds, each method: six hours on one core
     python -m benchmarks.rl_optimum --seeds 3 --methods ppo --betas 1
     python -m benchmarks.rl_optimum --json
 
