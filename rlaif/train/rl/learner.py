@@ -127,7 +127,9 @@ class Learner:
         first, last, final = self.resume(), Figures(), Figures()
         total = self.settings.iterations
         if first:
-            self.say(f"going on after iteration {first} of {total}")
+            self.say(
+                f"{'all was learnt already' if first == total else 'going on'}, after iteration {first} of {total}"
+            )
         told = self.settings.model_dump(mode="json")
         with self.journal.tracking(told), interruptions(self.accelerator) as self.is_interrupted:
             for iteration in range(first, total):
