@@ -95,7 +95,8 @@ class _Loop:
     def run(self) -> Report:
         done = first = self.resume()
         if first:
-            self.say(f"going on after step {first} of {self.plan.num_steps}")
+            how = "all steps were taken already" if first == self.plan.num_steps else "going on"
+            self.say(f"{how}, after step {first} of {self.plan.num_steps}")
         is_over = done == self.plan.num_steps or self.is_patience_spent()
         self.module.train()
         told = self.settings.model_dump(mode="json")

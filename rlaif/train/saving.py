@@ -87,18 +87,17 @@ def model_card(
     settings: Mapping[str, Any],
     data: Mapping[str, Any],
     figures: Mapping[str, float],
+    note: str | None = None,
     *,
     rewards: Mapping[str, tuple[str, str]] | None = None,
-    ended: str | None = None,
 ) -> str:
-    """What was trained on what, how, and what it reached: the figures of the last step and evaluation. `rewards`: what
-    labelled sampled answers, by name: in words, and its digest; `ended`: why a run ended before its time."""
+    """What was trained on what, how, and what it reached: the figures of the last step and evaluation. `note`: what a
+    reader has to know first; `rewards`: what labelled sampled answers, by name: in words, and its digest."""
     reached = "\n".join(f"| {name} | {value:.6g} |" for name, value in figures.items())
     return (
         f"---\nlibrary_name: transformers\n{_base_line(base)}tags: [rlaif, {method}]\n---\n\n"
         f"# {method} on {base}\n\n"
-        f"Trained with `rlaif train {method}`.\n\n"
-        + (f"{ended}\n\n" if ended else "")
+        f"Trained with `rlaif train {method}`.{f' {note}' if note else ''}\n\n"
         + (_datasets(data) if rewards is None else _prompts(data) + _rewards(rewards))
         + f"## Figures\n\n| | |\n|---|---|\n{reached}\n\n"
         f"## Settings\n\n```json\n{json.dumps(settings, indent=2, ensure_ascii=False)}\n```\n"

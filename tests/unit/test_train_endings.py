@@ -52,7 +52,7 @@ def test_ctrl_c_keeps_the_step_at_hand_and_the_next_call_ends_in_the_same_bits(m
     assert checkpoint.newest(tmp_path / "cut").step == 3
     task, module = make(method, some_rows())
     train(task, module, loop_settings(), folder=tmp_path / "cut", say=said.append)
-    assert said[1:] == ["going on after step 3 of 6"]
+    assert said[1:] == ["going on, after step 3 of 6"]
     assert torch.equal(weights_of(module), wanted)
     assert (tmp_path / "cut" / "metrics.jsonl").read_bytes() == (tmp_path / "whole" / "metrics.jsonl").read_bytes()
 

@@ -132,8 +132,9 @@ class Learner:
         """From the newest checkpoint, or from the start, to the end."""
         first, last, final = self.resume(), Figures(), Figures()
         total = self.settings.iterations
-        if first:
-            self.say(f"going on after iteration {first} of {total}")
+        if first and not self.memory.stopped:
+            how = "all was learnt already" if first == total else "going on"
+            self.say(f"{how}, after iteration {first} of {total}")
         told = self.settings.model_dump(mode="json")
         with self.journal.tracking(told), interruptions(self.accelerator) as self.is_interrupted:
             for iteration in range(first, total):

@@ -250,7 +250,7 @@ class _RlRun:
         sources = {", ".join(one.path for one in settings.prompts): row.as_dict()}
         data = {"sources": sources, "digest": counts.digest, "rows": counts.kept, "tokens": counts.tokens}
         told = settings.model_dump(mode="json")
-        about = model_card(self.method, settings.model, told, data, figures, rewards=self.rewarded(), ended=stopped)
+        about = model_card(self.method, settings.model, told, data, figures, stopped, rewards=self.rewarded())
         is_merged = settings.lora is None or settings.lora.merge
         save_model(self.policy.model, self.tokenizer, self.output, about, is_merged=is_merged)
 
