@@ -60,6 +60,14 @@ def test_what_is_told_of_a_run_has_its_course_its_alarms_and_how_it_ended():
     ]
 
 
+def test_a_figure_that_is_not_defined_is_no_number():
+    whole = {"value": 0.5, "low": 0.4, "high": 0.62}
+    assert classic.figure(whole, "+.1%") == "+50.0% (+40.0% to +62.0%)"
+    assert classic.figure(whole, ".1f", has_interval=False) == "0.5"
+    nothing = {"value": None, "low": None, "high": None, "because": "no answer differs"}
+    assert classic.figure(nothing, ".1f") == "– (no answer differs)"
+
+
 def test_only_the_run_that_is_watched_may_be_stopped(tmp_path):
     chosen = classic.parser().parse_args([str(tmp_path), "--quick"])
     made = {name: classic.ppo_settings(tmp_path, name, tmp_path / "reward", chosen) for name in classic.RUNS}
