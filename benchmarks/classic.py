@@ -44,7 +44,7 @@ STOPPED = TrainingStopped.exit_code
 QUICK = {
     "answers": 16,
     "updates": 4,
-    "hacked_updates": 24,
+    "hacked_updates": 12,
     "hacked_rate": 2e-3,
     "held_out": 24,
     "shares": 12,
@@ -117,9 +117,17 @@ def train_reward_model(folder: Path, seed: int, engine: str, judged: int) -> Pat
     rlaif("generate", "--config", "quickstart.yaml", "--json", *[flag for text in sets for flag in ("--set", text)])
     flags = ["--config", "quickstart-reward.yaml", "--data", str(folder / "runs" / "classic" / "dataset")]
     flags += ["--output", str(folder / "reward"), "--set", f"loop.seed={seed}", "--anew", "--json"]
-    told = json.loads(rlaif("train", "reward", *flags))
-    print(f"reward model: right on {told['figures']['eval_accuracy']:.1%} of held-out pairs", flush=True)
+    rlaif("train", "reward", *flags)
+    print(
+        f"reward model: right on {eval_accuracy(folder / 'reward'):.1%} of held-out pairs", file=sys.stderr, flush=True
+    )
     return folder / "reward"
+
+
+def eval_accuracy(folder: Path) -> float:
+    """The last one in a training's log; of a training that was finished before, the command's own figures have none."""
+    lines = map(json.loads, (folder / "training" / "metrics.jsonl").read_text(encoding="utf-8").splitlines())
+    return float([line["eval_accuracy"] for line in lines if "eval_accuracy" in line][-1])
 
 
 def ppo_settings(folder: Path, name: str, reward_model: Path, chosen: argparse.Namespace) -> dict[str, Any]:
