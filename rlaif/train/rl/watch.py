@@ -83,7 +83,7 @@ class WatchSettings(Strict):
         0.001, gt=0.0, lt=0.5, description="held_out: chance that a score without a trend looks like falling, per look."
     )
     held_out_drop: Share | None = Field(
-        0.1, description="held_out: least drop, prompt by prompt, from the best scores; null: slopes alone."
+        0.2, description="held_out: least drop, prompt by prompt, from the best scores; null: slopes alone."
     )
 
 
