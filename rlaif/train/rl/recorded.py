@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 from rlaif.train import checkpoint
 from rlaif.train.rl.rewards import Rewards
@@ -29,9 +31,9 @@ class Recorded:
     def write(self, iteration: int, rollouts: Sequence[Rollout], rewards: Rewards) -> None:
         content = {
             "identity": self.identity,
-            "prompts": [torch.from_numpy(one.prompt) for one in rollouts],
-            "answers": [torch.from_numpy(one.answer) for one in rollouts],
-            "logprobs": [torch.from_numpy(one.logprobs) for one in rollouts],
+            "prompts": _joined([one.prompt for one in rollouts]),
+            "answers": _joined([one.answer for one in rollouts]),
+            "logprobs": _joined([one.logprobs for one in rollouts]),
             "is_ended": [one.is_ended for one in rollouts],
             "values": torch.from_numpy(rewards.values),
             "parts": {name: torch.from_numpy(values) for name, values in rewards.parts.items()},
@@ -58,12 +60,18 @@ class Recorded:
         return self.folder / f"rollouts-{iteration:08d}.pt"
 
 
+def _joined(arrays: Sequence[NDArray[Any]]) -> dict[str, Tensor]:
+    """Arrays of different lengths as one tensor and the lengths: a tensor for each takes a file ten times as long."""
+    return {"flat": torch.from_numpy(np.concatenate(arrays)), "lengths": torch.tensor([len(one) for one in arrays])}
+
+
+def _divided(joined: Mapping[str, Tensor]) -> list[NDArray[Any]]:
+    return [one.numpy() for one in torch.split(joined["flat"], joined["lengths"].tolist())]
+
+
 def _rollouts(kept: Mapping[str, Any]) -> list[Rollout]:
-    columns = (kept["prompts"], kept["answers"], kept["logprobs"], kept["is_ended"])
-    return [
-        Rollout(prompt.numpy(), answer.numpy(), logprobs.numpy().astype(np.float32), is_ended)
-        for prompt, answer, logprobs, is_ended in zip(*columns, strict=True)
-    ]
+    columns = (*(_divided(kept[name]) for name in ("prompts", "answers", "logprobs")), kept["is_ended"])
+    return [Rollout(*row) for row in zip(*columns, strict=True)]
 
 
 def _rewards(kept: Mapping[str, Any]) -> Rewards:
