@@ -199,6 +199,7 @@ def test_wandb_gets_every_figure_offline(tmp_path, monkeypatch):
     folder = tmp_path / "model" / "training"
     run("reward", folder, trackers=("wandb",))
     assert wandb.run is None  # ended: the next training is a run of its own
+    wandb.teardown()  # its own process writes the file, and is waited for
     (file,) = folder.glob("wandb/offline-run-*/run-*.wandb")
     told = read_wandb(file)
     for line in (json.loads(line) for line in (folder / "metrics.jsonl").open()):
