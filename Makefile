@@ -58,8 +58,8 @@ bench: $(BENCHMARKS:%=bench-%) ## every benchmark, one after the other
 bench-arithmetic: setup ## GRPO teaches a model of random weights to add, told only right or wrong (minutes)
 	$(BIN)/python -m benchmarks.arithmetic outputs/arithmetic
 
-bench-classic: setup ## judge, pairs, reward model, PPO: what rises, and what a run without KL does (a quarter of an hour)
-	$(BIN)/python -m benchmarks.classic outputs/classic
+bench-classic: setup ## judge, pairs, reward model, PPO: what rises, and what a run without KL does (a quarter of an hour; QUICK=1: minutes)
+	$(BIN)/python -m benchmarks.classic outputs/classic $(if $(QUICK),--quick)
 
 bench-watch: setup ## how often the watch over a training is wrong, over simulated runs
 	$(BIN)/python -m benchmarks.watch_rates

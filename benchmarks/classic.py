@@ -1,6 +1,7 @@
 """RLAIF the classic way on the bundled models: judge, pairs, reward model, PPO. Does every preferred property rise?
 
     python -m benchmarks.classic outputs/classic                                   # a quarter of an hour on two cores
+    python -m benchmarks.classic outputs/classic --quick                           # does all of it work? minutes
     python -m benchmarks.classic outputs/classic --reward-model outputs/models/quickstart-reward --runs ppo
 
 Everything goes through the commands that people type: `rlaif generate` and `rlaif train reward` with the quickstart's
@@ -8,10 +9,12 @@ settings, `rlaif train ppo` on the same prompts, `rlaif tiny shares`. Reported i
 share of answers that do as it asks before and after, by the grammar's ground truth (no judge, no reward model), on
 prompts that nothing was trained on, with intervals, and the KL that it took.
 
-Then the same as one should not: without a KL, at a higher rate, for longer. The watch only notes there (`watch.stop:
-false`), so that the whole fall can be seen. Its held-out score is the grammar's ground truth again, on other prompts
-than either: `as_asked`, which the runs find as the checker of an installed package. The update of an alarm and its
-sentence are those of the watch over the run's own log; `frontier.png` shows both runs.
+Then the same as one should not: without a KL, at a higher rate, for longer. Once the watch only notes (`hacked`,
+`watch.stop: false`), so that the whole fall can be seen, and once it stops the run (`watched`): measured is then
+what it left in the folder. Its held-out score is the grammar's ground truth again, on other prompts than either:
+`as_asked`, which the runs find as the checker of an installed package. `frontier.png` shows all runs.
+
+`--quick` takes every step at a small scale, on few prompts. Its figures say nothing but that the steps fit together.
 """
 
 import argparse
@@ -28,25 +31,38 @@ from typing import Any
 from benchmarks.alignment import CONSTITUTION, ROOT, rlaif
 from rlaif.constitution import load_constitution
 from rlaif.documents import write_yaml
+from rlaif.errors import TrainingStopped
 from rlaif.tiny.meanings import Meaning, meaning_of
 from rlaif.tiny.properties import properties
 from rlaif.train.rl.frontier import points_of, write_frontier
-from rlaif.train.rl.watch import Alarm, Reading, Watch, WatchSettings
+from rlaif.train.rl.readings import Reading
 from rlaif.train.tiny.measure_policy import share_of_the_world
 from rlaif.train.tiny.shares import fresh_prompts
 
-RUNS = ("ppo", "hacked")
+RUNS = ("ppo", "hacked", "watched")
+STOPPED = TrainingStopped.exit_code
+QUICK = {
+    "answers": 16,
+    "updates": 4,
+    "hacked_updates": 24,
+    "hacked_rate": 2e-3,
+    "held_out": 24,
+    "shares": 12,
+    "judged": 24,
+}
+PROMPTS = ROOT / "prompts" / "sets" / "tiny-world.jsonl"
 HELD_OUT_SEED = 77  # `rlaif tiny shares` draws its prompts with another
 CHECKER = "tiny-world-as-asked"
 
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """One run: its readings, the first alarm of each rule, what `rlaif tiny shares --json` prints, seconds."""
+    """One run: its readings, what it said at its end (`rlaif train ppo --json`, with the alarms), what `rlaif tiny
+    shares --json` prints, seconds."""
 
     name: str
     readings: list[Reading]
-    alarms: dict[str, Alarm]
+    ended: dict[str, Any]
     shares: dict[str, Any]
     seconds: float
 
@@ -94,9 +110,10 @@ def write_held_out(path: Path, count: int) -> None:
 # --- the road
 
 
-def train_reward_model(folder: Path, seed: int, engine: str) -> Path:
-    """Judge and train as the quickstart does."""
-    sets = [f"output={folder}", "name=classic", f"engine.kind={engine}", "pairs.critiques=none"]
+def train_reward_model(folder: Path, seed: int, engine: str, judged: int) -> Path:
+    """Judge and train as the quickstart does, on its first prompts."""
+    prompts = json.dumps([{"path": str(PROMPTS), "limit": judged}])
+    sets = [f"output={folder}", "name=classic", f"engine.kind={engine}", "pairs.critiques=none", f"prompts={prompts}"]
     rlaif("generate", "--config", "quickstart.yaml", "--json", *[flag for text in sets for flag in ("--set", text)])
     flags = ["--config", "quickstart-reward.yaml", "--data", str(folder / "runs" / "classic" / "dataset")]
     flags += ["--output", str(folder / "reward"), "--set", f"loop.seed={seed}", "--anew", "--json"]
@@ -106,10 +123,10 @@ def train_reward_model(folder: Path, seed: int, engine: str) -> Path:
 
 
 def ppo_settings(folder: Path, name: str, reward_model: Path, chosen: argparse.Namespace) -> dict[str, Any]:
-    is_hacked = name == "hacked"
+    is_hacked = name != "ppo"
     return {
         "model": "tiny-policy",
-        "prompts": [{"path": str(ROOT / "prompts" / "sets" / "tiny-world.jsonl")}],
+        "prompts": [{"path": str(PROMPTS)}],
         "output": str(folder / name),
         "max_length": 512,
         "reward": [{"kind": "model", "path": str(reward_model)}],
@@ -122,7 +139,7 @@ def ppo_settings(folder: Path, name: str, reward_model: Path, chosen: argparse.N
         "value": "shared",
         "lam": 0.97,
         "watch": {
-            "stop": False,
+            "stop": name == "watched",
             "held_out_every": 2,
             "held_out": {
                 "prompts": [{"path": str(folder / "held-out.jsonl")}],
@@ -145,31 +162,20 @@ def train(folder: Path, name: str, reward_model: Path, chosen: argparse.Namespac
     config = folder / f"{name}.yaml"
     config.write_text(write_yaml(ppo_settings(folder, name, reward_model, chosen)), encoding="utf-8")
     began = time.perf_counter()
-    rlaif("train", "ppo", "--config", str(config), "--anew", "--json")
+    said = rlaif("train", "ppo", "--config", str(config), "--anew", "--json", expected=(0, STOPPED))
     seconds = round(time.perf_counter() - began, 1)
-    readings = list(read_log(folder / name))
     shares = json.loads(rlaif("tiny", "shares", str(folder / name), "--prompts", str(chosen.shares), "--json"))
-    return Trained(name, readings, alarms_of(readings), shares, seconds)
+    return Trained(name, list(read_log(folder / name)), json.loads(said), shares, seconds)
 
 
 def read_log(folder: Path) -> Iterator[Reading]:
     """The watch's readings, from the run's log. Its lines count updates from 1, readings from 0."""
-    names = [one.name for one in fields(Reading) if one.name != "step"]
+    names = [one.name for one in fields(Reading) if one.name not in ("step", "each")]
     for line in (folder / "training" / "metrics.jsonl").read_text(encoding="utf-8").splitlines():
         one = json.loads(line)
         if "watch_kl" in one:
             found = {name: one[f"watch_{name}"] for name in names if f"watch_{name}" in one}
             yield Reading(step=one["step"] - 1, **found)
-
-
-def alarms_of(readings: Sequence[Reading]) -> dict[str, Alarm]:
-    """The first alarm of each rule, as the watch with its usual limits gives it."""
-    watch, found = Watch(WatchSettings()), dict[str, Alarm]()
-    for reading in readings:
-        watch.note(reading)
-        for alarm in watch.alarms():
-            found.setdefault(alarm.rule, alarm)
-    return found
 
 
 # --- what is shown
@@ -202,34 +208,48 @@ def told_course(one: Trained) -> Iterator[str]:
         yield f"  update {reading.step:3}: reward {reading.reward:+.2f}, KL {reading.kl:6.1f}{held_out}"
     best = max(one.scored, key=lambda reading: reading.held_out or 0.0)
     yield f"  as asked, held out: best {best.held_out:.3f} at update {best.step} (KL {best.kl:.1f})"
-    yield from (f"  alarm at update {alarm.step} ({rule}): {alarm.why}" for rule, alarm in one.alarms.items())
-    if not one.alarms:
-        yield "  the watch: no alarm"
+    for alarm in one.ended["alarms"]:
+        yield f"  alarm at update {alarm['step']} ({alarm['rule']}, good until {alarm['good_until']}): {alarm['why']}"
+    yield f"  {one.ended['stopped'] or 'the watch stopped nothing'}"
+
+
+class Quick(argparse.Action):
+    """Sets all sizes at once."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
+        for name, value in QUICK.items():
+            setattr(namespace, name, value)
+
+
+def parser() -> argparse.ArgumentParser:
+    found = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    found.add_argument("folder", type=Path, help="where everything goes; a second call repeats nothing finished")
+    found.add_argument("--runs", nargs="*", choices=RUNS, default=RUNS)
+    found.add_argument("--reward-model", type=Path, help="one that the quickstart made, in place of a new one")
+    found.add_argument("--seed", type=int, default=0)
+    found.add_argument("--answers", type=int, default=64, help="per update")
+    found.add_argument("--updates", type=int, default=40)
+    found.add_argument("--coefficient", type=float, default=0.05, help="of the KL, per nat")
+    found.add_argument("--rate", type=float, default=2e-4)
+    found.add_argument("--hacked-updates", type=int, default=60)
+    found.add_argument("--hacked-rate", type=float, default=4e-4)
+    found.add_argument("--held-out", type=int, default=64, help="prompts of the held-out score")
+    found.add_argument("--shares", type=int, default=120, help="prompts of the measurement, 4 answers each")
+    found.add_argument("--engine", default="vllm", help="what runs judge and policy in `generate`: vllm, transformers")
+    found.add_argument("--judged", type=int, default=200, help="prompts that are judged for the reward model")
+    found.add_argument("--quick", action=Quick, nargs=0, help="all steps at a small scale; before flags that differ")
+    found.add_argument("--json", action="store_true")
+    return found
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, help="where everything goes; a second call repeats nothing finished")
-    parser.add_argument("--runs", nargs="*", choices=RUNS, default=RUNS)
-    parser.add_argument("--reward-model", type=Path, help="one that the quickstart made, in place of a new one")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--answers", type=int, default=64, help="per update")
-    parser.add_argument("--updates", type=int, default=40)
-    parser.add_argument("--coefficient", type=float, default=0.05, help="of the KL, per nat")
-    parser.add_argument("--rate", type=float, default=2e-4)
-    parser.add_argument("--hacked-updates", type=int, default=60)
-    parser.add_argument("--hacked-rate", type=float, default=4e-4)
-    parser.add_argument("--held-out", type=int, default=64, help="prompts of the held-out score")
-    parser.add_argument("--shares", type=int, default=120, help="prompts of the measurement, 4 answers each")
-    parser.add_argument("--engine", default="vllm", help="what runs judge and policy in `generate`: vllm, transformers")
-    parser.add_argument("--json", action="store_true")
-    chosen = parser.parse_args()
+    chosen = parser().parse_args()
     folder = chosen.folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
     install_checker(folder)
     write_held_out(folder / "held-out.jsonl", chosen.held_out)
     given = chosen.reward_model
-    reward_model = given.resolve() if given else train_reward_model(folder, chosen.seed, chosen.engine)
+    reward_model = given.resolve() if given else train_reward_model(folder, chosen.seed, chosen.engine, chosen.judged)
     found = []
     for name in chosen.runs:
         found.append(train(folder, name, reward_model, chosen))

@@ -12,7 +12,7 @@
     ├── StoreError                 4   results could not be read or written (disk full, damaged file)
     ├── IncompleteRun              5   the work ended, but too many requests have no verdict
     ├── BudgetReached              6   the work stopped at a limit the user set; it can be continued
-    └── TrainingStopped            7   the loss or a gradient is no longer a number
+    └── TrainingStopped            7   a loss that is no number, a limit, an alarm of the watch
 
 A message says what was found, where (`file:line:column`), and what to do next. The command line prints it without a
 traceback and exits with the code above; Ctrl-C exits with 130.
@@ -105,7 +105,7 @@ class BudgetReached(RlaifError):
 
 
 class TrainingStopped(RlaifError):
-    """Going on would only have spoilt the weights; the last checkpoint is a good one."""
+    """Going on would only have spoilt the weights; the last good ones are kept."""
 
     exit_code = 7
 

@@ -66,7 +66,7 @@ class Served:
     def stop(self) -> str:
         """Ctrl-C; returns what it printed after the addresses."""
         self.process.send_signal(signal.SIGINT)
-        return self.process.communicate(timeout=30)[0]
+        return self.process.communicate(timeout=120)[0]
 
 
 def serve(data, output, *raters, more=()) -> Served:

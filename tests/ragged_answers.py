@@ -70,9 +70,9 @@ class Processes:
         def sum_over_of(rank):
             def sum_over(tensor):
                 self.slots[rank] = tensor
-                self.barrier.wait(10)
+                self.barrier.wait(120)
                 total = torch.stack(self.slots).sum(0)
-                self.barrier.wait(10)
+                self.barrier.wait(120)
                 return total
 
             return sum_over
@@ -84,5 +84,5 @@ class Processes:
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(20)
+            thread.join(240)
         return found

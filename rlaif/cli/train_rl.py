@@ -2,8 +2,9 @@
 
 import json
 import os
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -21,6 +22,7 @@ from rlaif.cli.train_options import (
 
 if TYPE_CHECKING:  # loaded inside the command, so that `rlaif --help` stays fast
     from rlaif.train.loading import Method
+    from rlaif.train.rl.run import RlResult
 
 PromptsOption = Annotated[
     list[str] | None, typer.Option("--prompts", "-p", help="A .jsonl, .parquet or .csv file, or a dataset's name.")
@@ -29,6 +31,10 @@ RewardOption = Annotated[
     str | None, typer.Option("--reward-model", "-r", help="A folder that `rlaif train reward` wrote.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print prompts and figures as JSON.")]
+STOPPED = (
+    "That folder holds these weights. Look at answers and reward first (docs/reward-hacking.md); to train on all the "
+    "same, raise the limit or set watch.stop: false, and begin with --anew."
+)
 EPILOG = (
     "Example:  rlaif train {0} --model tiny-policy --reward-model outputs/models/reward --prompts prompts.jsonl "
     "--output outputs/models/{0}  ·  the same command continues a training that was interrupted"
@@ -95,7 +101,7 @@ def train_rl(
 
     from rlaif.cli.train_view import RlProgress, figures_table, prompts_line
     from rlaif.documents import apply_sets, read_yaml, validate
-    from rlaif.errors import SettingsError
+    from rlaif.errors import SettingsError, TrainingStopped
 
     check_installed()
     document = apply_sets(read_yaml(config, SettingsError) if config else no_file(), [*flags, *(sets or [])])
@@ -122,16 +128,36 @@ def train_rl(
         return
     report = result.report
     if as_json:
-        said = {"iterations": report.iterations, "resumed_at": report.resumed_at, "stopped": report.stopped}
-        more = {"figures": result.figures, "seconds": report.seconds, "address": result.address}
-        counts = {"rows": result.prompts.rows, "kept": result.prompts.kept, "refused": result.prompts.refused}
-        typer.echo(json.dumps({"output": str(result.folder), **said, **more, "prompts": counts}))
-        return
-    Console().print(figures_table(result.figures, title="Last iteration, and the trained policy (final)"))
-    typer.echo(f"Where the time went: {as_line(report.seconds)}")
-    typer.echo(f"Model: {result.folder}\nEvery iteration: {result.folder}/training/metrics.jsonl")
-    if result.address:
-        typer.echo(f"On the hub: {result.address}")
+        typer.echo(json.dumps(as_json_dict(result)))
+    else:
+        is_back = report.returned_to is not None
+        title = f"Iteration {report.returned_to}" if is_back else "Last iteration, and the trained policy (final)"
+        Console().print(figures_table(result.figures, title=title))
+        typer.echo(f"Where the time went: {as_line(report.seconds)}")
+        typer.echo(f"Model: {result.folder}\nEvery iteration: {result.folder}/training/metrics.jsonl")
+        if result.alarms:
+            typer.echo(f"Alarms: {result.folder}/training/alarms.jsonl")
+        if result.address:
+            typer.echo(f"On the hub: {result.address}")
+    if report.stopped:
+        raise TrainingStopped(report.stopped, where=str(result.folder), do=STOPPED)
+
+
+def as_json_dict(result: "RlResult") -> dict[str, Any]:
+    """What `--json` prints."""
+    report, prompts = result.report, result.prompts
+    return {
+        "output": str(result.folder),
+        "iterations": report.iterations,
+        "resumed_at": report.resumed_at,
+        "stopped": report.stopped,
+        "returned_to": report.returned_to,
+        "alarms": [asdict(one) for one in result.alarms],
+        "figures": result.figures,
+        "seconds": report.seconds,
+        "address": result.address,
+        "prompts": {"rows": prompts.rows, "kept": prompts.kept, "refused": prompts.refused},
+    }
 
 
 def _rl_sets(reward_model: str | None, prompts: list[str] | None) -> list[str]:

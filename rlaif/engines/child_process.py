@@ -46,6 +46,7 @@ class ChildProcess:
         child_reads, we_write = os.pipe()
         we_read, child_writes = os.pipe()
         with log_file.open("ab") as log:
+            self.log_start = log.seek(0, os.SEEK_END)  # what stands there already is another child's
             self._process = subprocess.Popen(  # noqa: S603  # our own module, no shell
                 [sys.executable, "-m", module, str(child_reads), str(child_writes)],
                 stdin=subprocess.DEVNULL,

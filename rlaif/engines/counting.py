@@ -51,7 +51,7 @@ def _served_files(settings: EngineSettings, model: str) -> ModelFiles | None:
     from rlaif.engines.http_server import find_servers
 
     found, _ = find_servers(settings, model)
-    return found[0].local_files(settings)
+    return next((files for one in found if (files := one.local_files(settings))), None)
 
 
 def _by_model(chat: LightChat) -> Callable[[Request], Sequence[Any]]:

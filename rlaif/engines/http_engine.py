@@ -17,7 +17,8 @@ from functools import partial
 from rlaif.engines.base import Answer, Closing, Completion, EngineCounters, Failure, ModelIdentity, Request
 from rlaif.engines.http_client import Again, Client
 from rlaif.engines.http_dispatch import Dispatcher, Item, Place
-from rlaif.engines.http_server import find_servers, headers, served_context, served_identity
+from rlaif.engines.http_identity import served_identity
+from rlaif.engines.http_server import find_servers, headers, served_context
 from rlaif.errors import EngineCrashed
 from rlaif.settings import EngineSettings
 
@@ -34,7 +35,7 @@ class HttpEngine(Closing):
         self._served, self.trouble = find_servers(settings, model)
         for trouble in self.trouble:
             _log.warning("%s: this run does without it", trouble)
-        self.identity: ModelIdentity = served_identity(self._served[0], settings)
+        self.identity: ModelIdentity = served_identity(self._served, settings)
         self.max_model_len = served_context(self._served, settings)
         self._settings = settings
         self._dispatcher = Dispatcher(len(self._served), concurrency=settings.concurrency, retries=settings.retries)

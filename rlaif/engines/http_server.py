@@ -1,4 +1,4 @@
-"""Which servers there are and what they serve: asked once, before anything is sent to them.
+"""Which servers there are and what they say of the model: asked once, before anything is sent to them.
 
 A server is any that speaks the OpenAI protocol. vLLM's own is recognised by its `/version` and gets the questions only
 it understands. The key is read from the environment variable the settings name, goes into one header, and nowhere else.
@@ -12,8 +12,8 @@ from typing import Any
 import httpx
 
 from rlaif.bundled import resolve_model
-from rlaif.engines.base import ModelIdentity
-from rlaif.engines.model_files import ModelFiles, find_model, template_digest
+from rlaif.engines.announcing import read_announced
+from rlaif.engines.model_files import ModelFiles, find_model
 from rlaif.errors import EngineUnavailable, InputError
 from rlaif.settings import EngineSettings
 
@@ -22,13 +22,16 @@ _PROBE_TIMEOUT_S = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """One model on one server. `root` is where the server loaded it from, if it says so."""
+    """One model on one server. `root` is where the server loaded it from, `dtype` its precision and `mark` that of its
+    weights, each if the server says so."""
 
     base_url: str
     model: str
     root: str | None
     max_model_len: int | None
     is_vllm: bool
+    dtype: str | None
+    mark: str | None
 
     def local_files(self, settings: EngineSettings) -> ModelFiles | None:
         """The model's own files, where the server read them from a folder that exists here too."""
@@ -93,7 +96,8 @@ def _probe(client: httpx.Client, base_url: str, model: str) -> Served:
     for one, name in zip(listed, names, strict=True):
         root = one.get("root")
         if name == model or _is_same_folder(root, wanted):
-            return Served(base_url, name, root, one.get("max_model_len"), _is_vllm(client, base_url))
+            dtype, mark = read_announced(name, names)
+            return Served(base_url, name, root, one.get("max_model_len"), _is_vllm(client, base_url), dtype, mark)
     raise EngineUnavailable(
         f"{base_url} does not serve {model!r}; it serves {', '.join(names) or 'nothing'}",
         do=f"Name one of these as the model, or start a server with `rlaif serve {model}`.",
@@ -111,24 +115,6 @@ def _is_vllm(client: httpx.Client, base_url: str) -> bool:
         return reply.status_code == httpx.codes.OK and "version" in reply.json()
     except (httpx.TransportError, ValueError):
         return False
-
-
-def served_identity(served: Served, settings: EngineSettings) -> ModelIdentity:
-    """That of the model's own files where they are here too; else the name the server gives it."""
-    files = served.local_files(settings)
-    if files is not None:
-        return files.identity
-    return ModelIdentity(
-        name=served.model,
-        weights=f"{served.model}@{settings.revision or 'served'}",
-        chat_template=template_digest({"served": served.model}, settings),
-        dtype=settings.dtype,
-    )
-
-
-def server_identity(settings: EngineSettings, model: str) -> ModelIdentity:
-    found, _ = find_servers(settings, model)
-    return served_identity(found[0], settings)
 
 
 def server_context(settings: EngineSettings, model: str) -> int:

@@ -82,9 +82,13 @@ class ModelFiles:
 
     @cached_property
     def identity(self) -> ModelIdentity:
-        weights = f"{self.name}@{self.commit}" if self.commit else digest({"files": self._file_digests()})
         template = template_digest({"chat_template": self.chat_template}, self.settings)
-        return ModelIdentity(name=self.name, weights=weights, chat_template=template, dtype=self.dtype)
+        return ModelIdentity(name=self.name, weights=self.weights, chat_template=template, dtype=self.dtype)
+
+    @cached_property
+    def weights(self) -> str:
+        """A hub name with its commit, or the digest of the folder's files."""
+        return f"{self.name}@{self.commit}" if self.commit else digest({"files": self._file_digests()})
 
     def _file_digests(self) -> dict[str, str]:
         paths = {path for pattern in _DIGESTED for path in self.folder.glob(pattern) if path.is_file()}
@@ -107,13 +111,18 @@ def find_model(name: str, settings: EngineSettings) -> ModelFiles:
         return ModelFiles(name=shown, source=str(folder), folder=folder, commit=None, settings=settings)
     if name in TINY_MODELS:
         raise EngineUnavailable(f"the bundled model {name!r} is not in {folder}", do="Make it with: make tiny-models")
-    if _HUB_NAME.fullmatch(source) and not Path(source.split("/")[0]).is_dir():
+    if is_hub_name(source) and not Path(source.split("/")[0]).is_dir():
         return _from_hub(source, settings)
     raise InputError(
         f"model {name!r} is neither a folder (looked for {folder.absolute()}) nor a hub name like org/name"
         f"{nearest(name, TINY_MODELS)}",
         do=f"Give a folder with config.json and *.safetensors, a hub name, or one of {', '.join(TINY_MODELS)}.",
     )
+
+
+def is_hub_name(name: str) -> bool:
+    """True for org/name; a relative path may look the same."""
+    return _HUB_NAME.fullmatch(name) is not None
 
 
 def _check_folder(name: str, folder: Path) -> None:

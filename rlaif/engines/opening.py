@@ -39,7 +39,7 @@ def identify(settings: EngineSettings, model: str) -> ModelIdentity:
     if settings.kind == "scripted":
         return scripted_identity(model)
     if settings.kind == "http":
-        from rlaif.engines.http_server import server_identity
+        from rlaif.engines.http_identity import server_identity
 
         return server_identity(settings, model)
     return find_model(model, settings).identity

@@ -30,7 +30,13 @@ _KNOWN: tuple[tuple[str, str], ...] = (
         "This GPU does not know bfloat16: set engine.dtype: float16.",
     ),
     (
-        r"trust_remote_code",
+        r"CPU Generator does not use offset",
+        "On a CPU, vLLM cannot read the prompt of a request with a seed in parts: start its server with "
+        "--no-enable-chunked-prefill and --max-num-batched-tokens above its --max-model-len, as `rlaif serve` does.",
+    ),
+    (
+        # The words of transformers and vLLM. vLLM repeats its settings, with this one's name, when it dies of anything.
+        r"`trust_remote_code=True`",
         "The model brings Python code of its own: set engine.trust_remote_code: true if you trust its author.",
     ),
     (r"No space left on device", "The disk is full: make room and run the same command again."),
@@ -39,12 +45,12 @@ _SHOWN_LINES = 12
 _TAIL_BYTES = 65_536
 
 
-def log_tail(path: Path) -> str:
-    """The end of a log file; empty when there is none."""
+def log_tail(path: Path, start: int = 0) -> str:
+    """The end of a log file, of what was written behind the byte `start`; empty when there is none."""
     try:
         with path.open("rb") as stream:
             stream.seek(0, 2)
-            stream.seek(max(0, stream.tell() - _TAIL_BYTES))
+            stream.seek(max(start, stream.tell() - _TAIL_BYTES))
             return stream.read().decode("utf-8", "replace")
     except OSError:
         return ""

@@ -176,8 +176,12 @@ class VllmEngine(Closing):
         return self._ready
 
     def _told(self, what: str, death: ChildDied) -> str:
-        lines = last_lines(log_tail(self._log_file))
+        lines = last_lines(self._log())
         return f"{what} ({self.identity.name}): {death.how}\nlast lines of {self._log_file}:\n{lines}"
 
     def _advice(self, death: ChildDied) -> str:
-        return advice(f"{death.said or ''}\n{log_tail(self._log_file)}", killed=death.is_killed)
+        return advice(f"{death.said or ''}\n{self._log()}", killed=death.is_killed)
+
+    def _log(self) -> str:
+        """The end of what this child wrote; the file holds others' words, too."""
+        return log_tail(self._log_file, self._child.log_start)

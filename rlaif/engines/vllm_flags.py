@@ -20,6 +20,8 @@ from rlaif.settings import EngineSettings
 CPU_BLOCK_TOKENS = 32  # vLLM's default on a CPU is 128, its least 32; only whole blocks of a shared prefix are reused
 SMALL_BLOCK_TOKENS = 16  # see `offline_block_tokens`
 GIB = 2**30
+CPU_READ_TOKENS = 4096  # prompts' tokens read in a step, as vLLM's own default for a CPU
+CPU_SEQUENCES = 256  # requests at once, vLLM's default for a CPU
 MAX_CHOICE_TOKENS = 256  # token ids whose log-probabilities one request may ask for; vLLM's default is 20
 
 
@@ -68,9 +70,25 @@ def model_arguments(settings: EngineSettings, files: ModelFiles, *, cpu: bool) -
         arguments["block_size"] = settings.block_size or CPU_BLOCK_TOKENS
         # Compiling takes half a minute on a CPU and gains little on small models.
         arguments["enforce_eager"] = True if settings.enforce_eager is None else settings.enforce_eager
+        arguments |= whole_prompts(settings, files)
     else:
         arguments["gpu_memory_utilization"] = settings.gpu_memory_utilization
     return {name: value for name, value in arguments.items() if value is not None}
+
+
+def whole_prompts(settings: EngineSettings, files: ModelFiles) -> dict[str, Any]:
+    """Arguments under which no prompt is read in parts, on a CPU.
+
+    A prompt that is read in parts has a token drawn after each of them. vLLM 0.32 takes it back, and with it the step
+    of its seed's generator, which a CPU's cannot do: it dies, "CPU Generator does not use offset". Here a prompt that
+    does not fit into the rest of a step waits for the next. The longest that the model takes fits beside all requests
+    that are writing, so that none waits for others to end.
+    """
+    beside = settings.max_num_seqs or CPU_SEQUENCES
+    return {
+        "enable_chunked_prefill": False,
+        "max_num_batched_tokens": max(files.max_model_len + beside, CPU_READ_TOKENS),
+    }
 
 
 def offline_block_tokens(settings: EngineSettings) -> int:

@@ -50,10 +50,7 @@ class VllmRollouts(Closing):
         arguments = model_arguments(settings, files, cpu=cpu)
         if cpu:
             arguments["block_size"] = offline_block_tokens(settings)
-            # A prompt read in parts draws a token after each that is then taken back, together with the state of the
-            # request's generator; on a CPU a generator cannot be set back, and vLLM 0.32 dies.
-            arguments["enable_chunked_prefill"] = False
-            arguments["max_num_batched_tokens"] = max(files.max_model_len, READ_TOKENS)
+            arguments["max_num_batched_tokens"] = max(arguments["max_num_batched_tokens"], READ_TOKENS)
         # Log-probabilities of what is drawn from, after the temperature; vLLM's default is before.
         arguments |= {"skip_tokenizer_init": True, "logprobs_mode": "processed_logprobs"}
         self.dtype = files.dtype
@@ -111,7 +108,7 @@ class VllmRollouts(Closing):
             self._child.send(message)
             return self._child.receive(reply)
         except ChildDied as death:
-            tail = log_tail(self._log_file)
+            tail = log_tail(self._log_file, self._child.log_start)
             raise EngineCrashed(
                 f"vLLM, which draws the rollouts, died: {death.how}\nlast lines of {self._log_file}:\n"
                 f"{last_lines(tail)}",

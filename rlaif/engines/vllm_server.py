@@ -17,7 +17,8 @@ from pathlib import Path
 
 import httpx
 
-from rlaif.engines.model_files import find_model
+from rlaif.engines.announcing import announced_name
+from rlaif.engines.model_files import ModelFiles, find_model
 from rlaif.engines.trouble import advice, last_lines, log_tail
 from rlaif.engines.vllm_flags import environment, is_cpu_build, model_arguments, require_vllm, server_flags
 from rlaif.errors import EngineUnavailable
@@ -26,6 +27,8 @@ from rlaif.settings import EngineSettings
 DRAIN_S = 30  # how long requests in flight may take to finish after a request to stop
 _POLL_S = 0.3
 _PR_SET_PDEATHSIG = 1
+# Flags of vLLM's that a user may add, after which the model is not what we started.
+_OTHER_MODEL = ("--dtype", "--model", "--revision", "--quantization", "-q", "--hf-overrides", "--config")
 
 
 class VllmServer:
@@ -49,12 +52,13 @@ class VllmServer:
         self.base_url = f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}/v1"  # noqa: S104  # compared, not bound
         self.command = [
             *(sys.executable, "-m", "vllm.entrypoints.openai.api_server"),
-            *("--host", host, "--port", str(port), "--served-model-name", self.name),
+            *("--host", host, "--port", str(port)),
+            *("--served-model-name", self.name, *_told(self.name, files, extra)),
             *("--shutdown-timeout", str(DRAIN_S), "--enable-prompt-tokens-details"),
             *flags,
             *extra,
         ]
-        self._log_file = log_file
+        self._log_file, self._log_start = log_file, 0
         self._process = self._start(environment(cpu=cpu, in_process=False))
 
     def _start(self, environ: dict[str, str]) -> subprocess.Popen[bytes]:
@@ -62,6 +66,7 @@ class VllmServer:
             return self._popen(environ, None)
         self._log_file.parent.mkdir(parents=True, exist_ok=True)
         with self._log_file.open("ab") as log:
+            self._log_start = log.seek(0, os.SEEK_END)
             return self._popen(environ, log.fileno())
 
     def _popen(self, environ: dict[str, str], output: int | None) -> subprocess.Popen[bytes]:
@@ -111,7 +116,7 @@ class VllmServer:
     def _ended_early(self) -> EngineUnavailable:
         status = self._process.returncode
         self.stop()
-        tail = log_tail(self._log_file) if self._log_file else ""
+        tail = log_tail(self._log_file, self._log_start) if self._log_file else ""
         shown = f"\nlast lines of {self._log_file}:\n{last_lines(tail)}" if tail else ""
         return EngineUnavailable(
             f"vLLM's server for {self.name!r} ended with status {status} before it was ready{shown}",
@@ -122,3 +127,10 @@ class VllmServer:
 def _die_with_parent() -> None:
     """In the server, before it starts: ask the kernel to stop it when we die, however that happens (Linux)."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def _told(name: str, files: ModelFiles, extra: Sequence[str]) -> list[str]:
+    """The name that tells what is served; none where flags of the user's decide that."""
+    if any(flag.split("=")[0].replace("_", "-") in _OTHER_MODEL for flag in extra):
+        return []
+    return [announced_name(name, dtype=files.dtype, weights=files.weights)]

@@ -95,15 +95,15 @@ def _principles(found: Sequence[Judged], name: str) -> Mapping[str, Array]:
 
 
 def judged_score(judge: JudgeReward) -> Score:
-    """A score for held-out answers: how often they are better than those from before the training, by the judge (mean
-    of P(better); 0.5 at the start)."""
+    """A score for held-out answers: P(better than the one from before the training) by the judge, 0.5 at the start; NaN
+    without a verdict."""
 
-    def score(answers: Sequence[Answer], before: Sequence[str]) -> float:
+    def score(answers: Sequence[Answer], before: Sequence[str]) -> Array:
         rows = [(one.prompt, one.text, old) for one, old in zip(answers, before, strict=True)]
-        found = [one for one in judge.compare(rows) if one is not None]
-        if not found:
+        found = np.array([np.nan if one is None else one for one in judge.compare(rows)])
+        if np.isnan(found).all():
             raise TrainingStopped("the held-out judge gave no verdict.", do="Look at it with `rlaif judge-card`.")
-        return float(np.mean(found))
+        return found
 
     return score
 

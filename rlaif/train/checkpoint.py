@@ -74,11 +74,14 @@ def load_weights(module: nn.Module, weights: Mapping[str, torch.Tensor]) -> None
             weight.copy_(spread(weights[name], weight))
 
 
-def save(folder: Path, state: State, *, keep: int) -> None:
-    """Write a checkpoint and remove all but the newest `keep`."""
+def save(folder: Path, state: State, *, keep: int, reach: int = 0) -> None:
+    """Write a checkpoint and remove all but the newest `keep`, and those from the newest that is `reach` steps back."""
     write_whole(folder / f"checkpoint-{state.step:08d}.pt", asdict_shallow(state))
-    for _, old in _checkpoints(folder)[:-keep]:
-        old.unlink()
+    found = _checkpoints(folder)
+    first = max((step for step, _ in found if step <= state.step - reach), default=0)
+    for step, old in found[:-keep]:
+        if step < first:
+            old.unlink()
 
 
 def newest(folder: Path, *, at_most: int | None = None) -> State | None:

@@ -1,8 +1,9 @@
 """A training's output folder before its first step: what another training left there, and the settings as used."""
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from accelerate import Accelerator
 
@@ -12,10 +13,18 @@ from rlaif.train import checkpoint
 from rlaif.train.saving import unmark_saved
 
 
-def give_up_others(output: Path, identity: Mapping[str, str], accelerator: Accelerator) -> None:
-    """Remove the checkpoints of another training, and the mark that says its model is whole."""
+def give_up_others(
+    output: Path,
+    identity: Mapping[str, str],
+    accelerator: Accelerator,
+    *,
+    even_its_own: Callable[[Mapping[str, Any]], bool] = lambda memory: False,
+) -> None:
+    """Remove the checkpoints of another training, and the mark that says its model is whole. `even_its_own`: also of
+    this one, by what its newest checkpoint remembers (one that was stopped could not go on)."""
     state = checkpoint.newest(output / "training")
-    if accelerator.is_main_process and state is not None and state.identity != identity:
+    is_given_up = state is not None and (state.identity != identity or even_its_own(state.memory))
+    if accelerator.is_main_process and is_given_up:
         unmark_saved(output)
         shutil.rmtree(output / "training")
     accelerator.wait_for_everyone()

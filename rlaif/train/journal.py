@@ -37,9 +37,16 @@ class Journal:
             self.accelerator.log(figures, step=done)
 
     def save(
-        self, done: int, *, best_loss: float = 0.0, evaluations_since_best: int = 0, memory: Mapping[str, Any] = {}
+        self,
+        done: int,
+        *,
+        best_loss: float = 0.0,
+        evaluations_since_best: int = 0,
+        memory: Mapping[str, Any] = {},
+        reach: int = 0,
     ) -> None:
-        """A checkpoint; `memory` is what a loop has to know beside weights and optimizer state."""
+        """A checkpoint; `memory` is what a loop has to know beside weights and optimizer state, `reach` how many steps
+        back it may want to go."""
         weights = checkpoint.trained_weights(self.stepper.plain)
         optimiser = whole(self.stepper.optimiser.state_dict())
         if self.accelerator.is_main_process:
@@ -55,8 +62,15 @@ class Journal:
                 identity=self.identity,
                 memory=dict(memory),
             )
-            checkpoint.save(self.folder, state, keep=self.settings.keep_checkpoints)
+            checkpoint.save(self.folder, state, keep=self.settings.keep_checkpoints, reach=reach)
         self.accelerator.wait_for_everyone()
+
+    def figures_of(self, done: int) -> Figures:
+        """The log's line of a step; empty where it has none."""
+        lines = map(json.loads, self.log.read_text(encoding="utf-8").splitlines())
+        found: Figures = next((line for line in lines if line["step"] == done), {})
+        found.pop("step", None)
+        return found
 
     def resume(self) -> checkpoint.State | None:
         """Go on from the newest checkpoint of this run."""

@@ -82,9 +82,15 @@ def unmark_saved(folder: Path) -> None:
 
 
 def model_card(
-    method: str, base: str, settings: Mapping[str, Any], data: Mapping[str, Any], figures: Mapping[str, float]
+    method: str,
+    base: str,
+    settings: Mapping[str, Any],
+    data: Mapping[str, Any],
+    figures: Mapping[str, float],
+    note: str | None = None,
 ) -> str:
-    """What was trained on what, how, and what it reached: the figures of the last step and evaluation."""
+    """What was trained on what, how, and what it reached: the figures of the last step and evaluation. `note`: what a
+    reader has to know first."""
     rows = "\n".join(
         f"| {name} | {counts['read']} | {counts['kept']} | {counts['cut']} | {_listed(counts['refused'])} "
         f"| {_listed(counts['labellers'], 'not said')} | `{counts['digest'][:16]}` |"
@@ -94,7 +100,7 @@ def model_card(
     return (
         f"---\nlibrary_name: transformers\n{_base_line(base)}tags: [rlaif, {method}]\n---\n\n"
         f"# {method} on {base}\n\n"
-        f"Trained with `rlaif train {method}`.\n\n"
+        f"Trained with `rlaif train {method}`.{f' {note}' if note else ''}\n\n"
         f"## Data\n\nSHA-256 of the rows as trained: `{data['digest']}`, {data['rows']} rows, "
         f"{data['tokens']} tokens.\n\n"
         f"| dataset | read | kept | of these cut | refused | labelled by | SHA-256 of its rows |\n"

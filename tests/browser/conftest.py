@@ -52,7 +52,7 @@ def open_page(browser) -> Iterator[Callable]:
         context = browser.new_context(**options)
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(10_000)
+        page.set_default_timeout(60_000)  # the machine may be busy
         page.on("pageerror", lambda error: faults.append(f"thrown: {error}"))
         page.on("console", lambda said: faults.append(f"logged: {said.text}") if said.type == "error" else None)
         page.on("request", lambda asked: faults.extend(_elsewhere(asked.url)))

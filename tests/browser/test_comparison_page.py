@@ -51,10 +51,14 @@ def counted(page) -> int:
     return int(re.match(r"[\d,]+", page.locator("#count").inner_text())[0].replace(",", ""))
 
 
-def state_of(page) -> dict:
-    page.wait_for_timeout(350)  # the address follows a moment later
-    found = parse_qs(urlsplit(page.url).fragment)
-    return {name: values[0] for name, values in found.items()}
+def state_of(page, wanted: dict) -> dict:
+    """What the address says; it follows a moment later, so it is waited for."""
+    for _ in range(200):
+        found = {name: values[0] for name, values in parse_qs(urlsplit(page.url).fragment).items()}
+        if found == wanted:
+            break
+        page.wait_for_timeout(50)
+    return found
 
 
 # --- which pairs, in which order: pairs.js beside a plain Python version
@@ -271,7 +275,8 @@ def test_a_filter_is_in_the_address_and_the_address_brings_it_back(page, page_fi
     page.keyboard.press("j")
     wanted = listed(rows, keep=lambda row, share: "craft" in row["tags"] and confidence(row) >= 0.7)
     assert counted(page) == len(wanted)
-    assert state_of(page) == {"tag": "craft", "from": "70", "pair": wanted[1][:16]}
+    filtered = {"tag": "craft", "from": "70", "pair": wanted[1][:16]}
+    assert state_of(page, filtered) == filtered
     again = open_page(f"{page_file.as_uri()}#{urlsplit(page.url).fragment}")
     assert counted(again) == len(wanted)
     assert again.locator("#pane h3").inner_text() == f"Pair 2 of {len(wanted)}"

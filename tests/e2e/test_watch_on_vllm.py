@@ -75,7 +75,7 @@ def test_turning_a_principle_round_shows_its_flips_while_the_judge_stays_loaded(
     assert children(watched.pid) == engine != []
 
     watched.send_signal(signal.SIGINT)
-    out, _ = watched.communicate(timeout=60)
+    out, _ = watched.communicate(timeout=300)
     err = (folder / "stderr.txt").read_text()
     assert (watched.returncode, out) == (0, ""), err
     assert err.count("loading tiny-judge") == err.count("loading tiny-policy") == 1

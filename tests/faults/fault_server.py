@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from tests.ports import free_port
+
 Behave = Callable[[int, dict[str, Any]], Any]
 """(number of this chat request, its body) -> a dict: the reply; an int: a status; a word: what `_act` does."""
 
@@ -30,6 +32,7 @@ def verdict(body: dict[str, Any], *, named: dict[str, float] | None = None) -> d
 class FaultServer:
     behave: Behave
     models: tuple[str, ...] = ("judge",)
+    root: str | None = None
     seen: list[dict[str, Any]] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
     times: list[float] = field(default_factory=list)
@@ -40,20 +43,20 @@ class FaultServer:
     def __post_init__(self) -> None:
         self._lock = threading.Lock()
         self._in_flight = 0
-        self._port = 0
+        self._port = free_port()
+        self._is_over = threading.Event()
         self.begin()
 
     def begin(self) -> None:
         """Listen; after `stop` on the same port as before."""
-        self._http = ThreadingHTTPServer(("127.0.0.1", self._port), _handler(self))
-        self._http.daemon_threads = True
-        self._port = int(self._http.server_address[1])
+        self._http = _Server(("127.0.0.1", self._port), _handler(self))
         self.url, self.is_dead = f"http://127.0.0.1:{self._port}/v1", False
         threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
 
     def stop(self) -> None:
         """Die: nobody listens any more, and connections that were open are cut at their next request."""
         self.is_dead = True
+        self._is_over.set()
         self._http.shutdown()
         self._http.server_close()
 
@@ -67,8 +70,18 @@ class FaultServer:
             return len(self.seen) - 1
 
     def leave(self) -> None:
+        """To be called before the reply goes out: whoever has it may ask the next at once."""
         with self._lock:
             self._in_flight -= 1
+
+    def stall(self) -> None:
+        """Say nothing until the server's end."""
+        self._is_over.wait(60)
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128  # of five, a client's sixth connection at once waits for a second
 
 
 @contextmanager
@@ -89,7 +102,7 @@ def _handler(server: FaultServer) -> type[BaseHTTPRequestHandler]:
 
         def do_GET(self) -> None:
             if self.path == "/v1/models":
-                data = [{"id": name, "max_model_len": 4096} for name in server.models]
+                data = [{"id": name, "root": server.root, "max_model_len": 4096} for name in server.models]
                 self._reply(200, {"data": data})
             else:
                 self._reply(404, {"error": {"message": "no such page"}})
@@ -98,9 +111,10 @@ def _handler(server: FaultServer) -> type[BaseHTTPRequestHandler]:
             body = json.loads(self.rfile.read(int(self.headers["content-length"])))
             number = server.enter(body, dict(self.headers))
             try:
-                self._act("cut" if server.is_dead else server.behave(number, body))
+                said = "cut" if server.is_dead else server.behave(number, body)
             finally:
                 server.leave()
+            self._act(said)
 
         def _act(self, said: Any) -> None:
             if isinstance(said, dict):
@@ -121,7 +135,7 @@ def _handler(server: FaultServer) -> type[BaseHTTPRequestHandler]:
             elif said == "cut":
                 self._cut()
             elif said == "stall":
-                time.sleep(3)
+                server.stall()
                 self._cut()
 
         def _cut(self) -> None:

@@ -1,7 +1,6 @@
 """A small project to be killed in: its settings, its final files, and what its ledger says."""
 
 import json
-import socket
 
 from rlaif.store import Store
 from tests.faults.ledger import Reader
@@ -83,9 +82,3 @@ def write_models(folder):
         own = write_tiny_llama(folder / name, weights=False)
         (own / "model.safetensors").write_bytes(b"weights")
     return folder
-
-
-def free_port():
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])

@@ -26,7 +26,13 @@ def ask(count: int, *, choices: tuple[str, ...] = ("A", "B")) -> list[Request]:
 
 
 def settings(*urls: str, **options: Any) -> EngineSettings:
-    return EngineSettings(kind="http", base_urls=urls, **{"timeout_s": 1.0, "concurrency": 8, **options})
+    """Patient, for the machine may be busy."""
+    return EngineSettings(kind="http", base_urls=urls, **{"timeout_s": 60.0, "concurrency": 8, **options})
+
+
+def patience(fault: Any) -> float:
+    """Seconds a server has for an answer: few where it is to be seen that they end."""
+    return 2.0 if fault == "stall" else 60.0
 
 
 def opened(*urls: str, **options: Any) -> Engine:
@@ -51,7 +57,11 @@ def test_every_request_is_answered_once_and_the_iterator_is_consumed_lazily(tmp_
             taken += 1
             yield request
 
-    with fault_server(lambda n, body: verdict(body)) as server, opened(server.url) as engine:
+    def unhurried(n, body):
+        time.sleep(0.005)
+        return verdict(body)
+
+    with fault_server(unhurried) as server, opened(server.url) as engine:
         stream = engine.complete(source())
         next(stream)
         assert taken <= 16 + 1  # twice the concurrency, not four hundred
@@ -79,7 +89,7 @@ def test_a_choice_a_server_does_not_name_has_no_probability(tmp_path):
 @pytest.mark.parametrize("fault", [429, 500, 503, "nonsense", "half", "cut", "stall", {"no": "choices"}])
 def test_a_fault_costs_a_retry_on_the_same_server(tmp_path, fault):
     with fault_server(lambda n, body: fault if n == 0 else verdict(body)) as server:
-        got = answers(settings(server.url), ask(3), tmp_path)
+        got = answers(settings(server.url, timeout_s=patience(fault)), ask(3), tmp_path)
         assert all(isinstance(answer, Completion) for answer in got.values())
         assert len(server.seen) == 4
 
@@ -87,7 +97,7 @@ def test_a_fault_costs_a_retry_on_the_same_server(tmp_path, fault):
 @pytest.mark.parametrize("fault", [429, 500, "nonsense", "cut", "stall"])
 def test_a_server_that_always_fails_costs_a_retry_elsewhere(tmp_path, fault):
     with fault_server(lambda n, body: fault) as bad, fault_server(lambda n, body: verdict(body)) as good:
-        got = answers(settings(bad.url, good.url), ask(60), tmp_path)
+        got = answers(settings(bad.url, good.url, timeout_s=patience(fault)), ask(60), tmp_path)
         assert all(isinstance(answer, Completion) for answer in got.values())
         assert len({body["messages"][-1]["content"] for body in good.seen}) == 60  # a slow machine may ask one twice
 
@@ -165,7 +175,7 @@ def test_when_the_only_server_is_gone_the_engine_ends_after_a_while_and_keeps_wh
         begun = time.monotonic()
         with pytest.raises(EngineCrashed, match=r"no server has answered for 0\.6 s") as caught:
             list(stream)
-        assert 0.6 <= time.monotonic() - begun < 5
+        assert 0.6 <= time.monotonic() - begun < 30  # and not the minute that is usual
     assert "rlaif serve judge" in str(caught.value)
     assert "waiting up to 0.6 s for it to come back" in caplog.text
 

@@ -15,17 +15,18 @@ from tests.scale import times
 
 pytestmark = pytest.mark.slow
 KILLS = times(4, full=40)
+MOST = 140  # votes in a turn: the quickest machine leaves questions for the next
 
 
 def test_whatever_is_killed_when_every_answered_vote_is_there_again(tmp_path):
-    data, output = write_data(tmp_path / "data.jsonl", 40 * KILLS), tmp_path / "labels.jsonl"
+    data, output = write_data(tmp_path / "data.jsonl", MOST * KILLS), tmp_path / "labels.jsonl"
     luck, answered, url_before = random.Random(5), {}, None
     for turn in range(KILLS):
         served = serve(data, output, "ann")
         url = served.urls["ann"]
         assert url_before is None or url.split("/")[-2] == url_before.split("/")[-2]  # the secret part stays
         url_before = url
-        with httpx.Client() as client:
+        with httpx.Client(timeout=60) as client:
             assert done_of(client.get(url).text)[0] >= len(answered)
             if turn % 2:
                 vote_until_killed(served, client, url, luck, answered)
@@ -38,7 +39,7 @@ def test_whatever_is_killed_when_every_answered_vote_is_there_again(tmp_path):
         kept = votes_that_count(VotesFolder(output).journals()["ann"].entries)
         assert {name: kept[name].row["choice"] for name in answered} == answered
     served = serve(data, output, "ann")
-    with httpx.Client() as client:
+    with httpx.Client(timeout=60) as client:
         assert done_of(client.get(served.urls["ann"]).text)[0] >= len(answered)
     said = served.stop()
     assert '"sittings"' in said
@@ -54,11 +55,9 @@ def vote_until_killed(served, client, url, luck, answered):
     timer = threading.Timer(0.05 + 0.4 * luck.random(), served.kill)
     timer.start()
     try:
-        for choice in itertools.cycle(["second", "first", "tie"]):
+        for choice in itertools.islice(itertools.cycle(["second", "first", "tie"]), MOST):
             page = client.get(url)
             name = field(page.text, "question")
-            if not name:
-                break
             if client.post(f"{url}vote", data={"question": name, "choice": choice}).status_code == 303:
                 answered[name] = choice
     except httpx.TransportError:

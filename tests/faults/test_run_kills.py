@@ -18,9 +18,10 @@ from dataclasses import dataclass
 import pytest
 
 from tests.faults.fake_child import WINDOW
-from tests.faults.kill_projects import TOURNAMENT, Project, free_port, write_models
+from tests.faults.kill_projects import TOURNAMENT, Project, write_models
 from tests.faults.ledger import check_asked_twice
 from tests.faults.nursery import Nursery
+from tests.ports import free_port
 from tests.scale import times
 
 KILLED = -signal.SIGKILL
@@ -173,6 +174,14 @@ def alive(nursery, project, who, *, but=()):
     return [process for process in born if process not in but and nursery.is_alive(process)]
 
 
+def await_end(nursery, project, who, patience_s=60):
+    """Whether all processes of this kind have ended, or do."""
+    deadline = time.monotonic() + patience_s
+    while alive(nursery, project, who) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return not alive(nursery, project, who)
+
+
 def await_child(nursery, project, driver, dead):
     """The engine's child of this driver, once it has one; None when the driver ends without another."""
     while nursery.is_alive(driver):
@@ -230,7 +239,7 @@ def check_kills_of_the_child(nursery, folder, models, times, seed):
         check_asked_twice(project.events(), "driver", dead)
         again = check_asked_twice(project.events(), "child", dead)
         assert again <= WINDOW * len(dead)
-        assert not alive(nursery, project, "child")  # a child does not outlive its driver
+        assert await_end(nursery, project, "child")  # a child does not outlive its driver for long
         num_again += again
         if num_kills == times:
             break
@@ -269,8 +278,9 @@ class Servers:
         self.running |= {port: self._start(port) for port in ports if port not in self.running}
 
     def await_listening(self):
-        for port in self.running:
+        for port, process in self.running.items():
             while True:
+                assert self.nursery.is_alive(process)
                 with suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port)):
                     break
                 time.sleep(0.001)

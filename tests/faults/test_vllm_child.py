@@ -188,5 +188,5 @@ def test_a_child_that_does_not_listen_is_ended_all_the_same(opened, monkeypatch)
     list(engine.complete(ask(1)))
     begun = time.monotonic()
     engine.close()
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < 30  # it would not have gone by itself for 60 s
     assert not is_running(engine.pid)

@@ -128,6 +128,7 @@ def watched(complete, ledger, chance):
 def serve(folder, port, seed):
     """An OpenAI-compatible server with two models that do not exist."""
     ThreadingHTTPServer.daemon_threads = True
+    ThreadingHTTPServer.request_queue_size = 128
     server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
     server.handle_error = lambda *_: None  # a driver that is gone
     server.ledger, server.chance = Ledger(f"{folder}/ledger", "server"), random.Random(seed)

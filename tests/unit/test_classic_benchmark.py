@@ -7,6 +7,8 @@ import sys
 import pytest
 
 from benchmarks import classic
+from rlaif.train.rl.readings import Reading
+from rlaif.train.rl.settings import PpoSettings
 
 
 def score(answer):
@@ -33,19 +35,45 @@ def test_a_command_started_from_here_finds_the_score_as_an_installed_checker(tmp
     assert classic.CHECKER in done.stdout.split()
 
 
-def test_alarms_are_read_from_a_runs_log_with_the_update_and_the_sentence(tmp_path):
+def test_readings_are_those_of_a_runs_log(tmp_path):
     (tmp_path / "training").mkdir()
-    lines = [
-        {"step": number + 1, "watch_reward": number / 10, "watch_kl": 1.0, "watch_length": 40.0, "watch_entropy": 0.5}
-        | ({"watch_held_out": 0.8 - number / 100} if number % 2 == 0 else {})
-        for number in range(30)
-    ]
-    lines[-1] = {"step": 30, "final_reward": 3.0}  # of the trained policy: no reading
-    path = tmp_path / "training" / "metrics.jsonl"
-    path.write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
+    shared = {"watch_kl": 1.0, "watch_length": 40.0, "watch_entropy": 0.5, "watch_alarm_kl": 1.0}
+    lines = [{"step": number + 1, "watch_reward": number / 10, **shared} for number in range(4)]
+    lines[2] |= {"watch_held_out": 0.8, "watch_held_out_error": 0.02}
+    lines[3] = {"step": 4, "final_reward": 3.0}  # of the trained policy: no reading
+    (tmp_path / "training" / "metrics.jsonl").write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
     readings = list(classic.read_log(tmp_path))
-    assert [one.step for one in readings] == list(range(29))
-    alarms = classic.alarms_of(readings)
-    assert set(alarms) == {"held_out"}
-    assert alarms["held_out"].step == 8  # the fifth score is the first that can show a fall
-    assert "from 0.8 to 0.72 between steps 0 and 8" in alarms["held_out"].why
+    assert [(one.step, one.reward, one.held_out) for one in readings] == [(0, 0.0, None), (1, 0.1, None), (2, 0.2, 0.8)]
+
+
+def test_what_is_told_of_a_run_has_its_course_its_alarms_and_how_it_ended():
+    alarm = {"rule": "kl", "step": 2, "good_until": 1, "why": "The KL is too large."}
+    readings = [
+        Reading(step=n, reward=n / 10, kl=float(n), length=9.0, entropy=0.5, held_out=[0.3, 0.6, 0.2][n])
+        for n in range(3)
+    ]
+    one = classic.Trained("watched", readings, {"alarms": [alarm], "stopped": "It was stopped."}, {}, 1.0)
+    assert list(classic.told_course(one))[-3:] == [
+        "  as asked, held out: best 0.600 at update 1 (KL 1.0)",
+        "  alarm at update 2 (kl, good until 1): The KL is too large.",
+        "  It was stopped.",
+    ]
+
+
+def test_only_the_run_that_is_watched_may_be_stopped(tmp_path):
+    chosen = classic.parser().parse_args([str(tmp_path), "--quick"])
+    made = {name: classic.ppo_settings(tmp_path, name, tmp_path / "reward", chosen) for name in classic.RUNS}
+    assert {name: one["watch"]["stop"] for name, one in made.items()} == {
+        "ppo": False,
+        "hacked": False,
+        "watched": True,
+    }
+    assert {name: one["kl"]["coefficient"] for name, one in made.items()} == {
+        "ppo": 0.05,
+        "hacked": 0.0,
+        "watched": 0.0,
+    }
+    for one in made.values():  # a check of an installed package is there only for the commands started from it
+        PpoSettings.model_validate({**one, "watch": {**one["watch"], "held_out": None}})
+    usual = classic.parser().parse_args([str(tmp_path)])
+    assert (usual.judged, chosen.judged, usual.rate, chosen.rate) == (200, 24, 2e-4, 2e-4)

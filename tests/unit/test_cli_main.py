@@ -171,7 +171,7 @@ def test_an_interruption_says_how_to_go_on(rlaif_command):
 def test_a_real_ctrl_c_ends_in_130(tmp_path):
     program = (
         "import time, typer\nfrom rlaif.cli import main\napp = typer.Typer()\n"
-        "@app.command()\ndef wait() -> None:\n    print('ready', flush=True)\n    time.sleep(60)\n"
+        "@app.command()\ndef wait() -> None:\n    print('ready', flush=True)\n    time.sleep(600)\n"
         "main.load_command = lambda name: typer.main.get_command(app)\nmain.run(['doctor'])\n"
     )
     running = subprocess.Popen(
@@ -179,7 +179,7 @@ def test_a_real_ctrl_c_ends_in_130(tmp_path):
     )
     assert running.stdout.readline() == "ready\n"
     running.send_signal(signal.SIGINT)
-    _, err = running.communicate(timeout=20)
+    _, err = running.communicate(timeout=120)
     assert running.returncode == 130
     assert "the same command continues" in err
     assert "Traceback" not in err
@@ -192,6 +192,6 @@ def test_a_reader_that_goes_away_is_no_bug():
     )
     running.stdout.close()
     err = running.stderr.read()
-    running.wait(timeout=60)
+    running.wait(timeout=120)
     assert "Traceback" not in err
     assert "bug" not in err

@@ -10,6 +10,7 @@ import transformers
 from typer.testing import CliRunner
 
 from rlaif.bundled import resolve_model
+from rlaif.cli import main
 from rlaif.cli.train import app
 from rlaif.errors import DataError, InputError, RlaifError, SettingsError
 from rlaif.tiny.world import draw_prompt, seeded
@@ -142,3 +143,66 @@ def test_mistakes_are_found_before_a_model_is_loaded(prompts, tmp_path, monkeypa
     with pytest.raises(SettingsError, match="start it above 0"):
         train("ppo", prompts, out, SHORT, "kl={coefficient: 0, target: 1}")
     assert not list(tmp_path.glob("out/*.json"))
+
+
+LONG = """\
+model: tiny-policy
+reward: [{kind: length, per_token: -0.02}]  # pays for every token
+kl: {coefficient: 0.0}
+iterations: 30
+max_length: 256
+rollout: {prompts: 6, group_size: 4, max_new_tokens: 64}
+stop: {unended: null}
+loop: {save_every: 100, optimiser: {learning_rate: 1.0e-3, warmup_share: 0.0, schedule: constant}}
+output: out
+prompts: [{path: PROMPTS}]
+watch:
+  held_out_every: 1
+  held_out: {prompts: [{path: PROMPTS, limit: 32}], check: {kind: regex, pattern: '[.?!]$'}}  # ends in a sentence
+"""
+
+
+def typed(*arguments):
+    """The exit code of a command line, as a shell sees it."""
+    try:
+        main.run([str(one) for one in arguments])
+    except SystemExit as end:
+        return end.code
+    return 0
+
+
+@pytest.mark.slow
+def test_an_over_optimised_run_is_stopped_and_leaves_the_best_weights(prompts, tmp_path, capsys):
+    """Paid by length and without a KL, the policy learns not to end. The held-out score, how many answers end in a
+    sentence, falls while the reward rises; the folder has the weights from the best score."""
+    config = tmp_path / "long.yaml"
+    config.write_text(LONG.replace("PROMPTS", str(prompts)))
+    assert typed("train", "grpo", "--config", config, "--json") == 7
+    shown = capsys.readouterr()
+    told = json.loads(shown.out)
+    (alarm,) = told["alarms"]
+    assert alarm["rule"] == "held_out"
+    assert alarm["why"] in told["stopped"]
+    log = [json.loads(line) for line in (tmp_path / "out" / "training" / "metrics.jsonl").open()]
+    scores, rewards = ([line[f"watch_{name}"] for line in log] for name in ("held_out", "reward"))
+    assert len(log) == alarm["step"] + 1 < 30
+    assert told["returned_to"] == alarm["good_until"] == int(np.argmax(scores))
+    assert told["figures"]["watch_held_out"] == max(scores) > scores[-1] + 0.2
+    assert rewards[-1] > rewards[told["returned_to"]]
+    assert [json.loads(line) for line in (tmp_path / "out" / "training" / "alarms.jsonl").open()] == [alarm]
+    error = " ".join(shown.err.split())
+    assert "error:" in error
+    assert alarm["why"] in error
+    assert f"the weights are those of iteration {told['returned_to']}" in error
+    saved = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "out").state_dict()
+    best = checkpoint.read_whole(tmp_path / "out" / "training" / "best.pt")
+    assert best["step"] == told["returned_to"]
+    for name, weight in best["weights"].items():
+        assert torch.equal(saved[name.removeprefix("model.")], weight), name
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert f"| watch_held_out | {max(scores):.6g} |" in card
+    assert alarm["why"] in card
+
+    assert typed("train", "grpo", "--config", config, "--json") == 7  # nothing more is learnt
+    again = json.loads(capsys.readouterr().out)
+    assert {**again, "resumed_at": 0, "seconds": 0} == {**told, "seconds": 0}

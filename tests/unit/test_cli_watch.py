@@ -75,20 +75,20 @@ def test_a_script_reads_a_line_per_save_and_ctrl_c_ends_it_well(project, watched
     wrong = next_line(watched)
     assert re.search(r"constitution\.yaml:\d+", wrong["mistake"])
     watched.send_signal(signal.SIGINT)
-    out, err = watched.communicate(timeout=30)
+    out, err = watched.communicate(timeout=120)
     assert (watched.returncode, out) == (0, "")
     assert "ended; every verdict is in the store" in err
     assert "Traceback" not in err
     (project / "constitution.yaml").write_text(edited)
     planned = rlaif(project, "plan", "--json")
-    plan = json.loads(planned.communicate(timeout=60)[0])
+    plan = json.loads(planned.communicate(timeout=120)[0])
     assert (plan["sample_calls"], plan["judge_calls"]) == (0, 0)
 
 
 def test_a_mistake_at_the_start_is_the_usual_error(project):
     (project / "constitution.yaml").write_text("name: [")
     process = rlaif(project, "watch")
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=120)
     assert (process.returncode, out) == (2, "")
     assert re.search(r"error: .*constitution\.yaml:1", err)
 

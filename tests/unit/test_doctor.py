@@ -136,7 +136,7 @@ def test_a_probe_tells_what_went_wrong(monkeypatch):
     assert doctor.probe("import no_such_module") == "ModuleNotFoundError: No module named 'no_such_module'"
     assert doctor.probe("import os; os._exit(3)") == "exit code 3"
     monkeypatch.setattr(doctor, "PROBE_TIMEOUT_S", 0.2)
-    assert "no answer within 0.2 s" in doctor.probe("import time; time.sleep(5)")
+    assert "no answer within 0.2 s" in doctor.probe("import time; time.sleep(60)")
 
 
 def test_the_doctor_imports_nothing_heavy_and_speaks_json():

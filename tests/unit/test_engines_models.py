@@ -139,6 +139,20 @@ def test_what_belongs_to_a_cpu_is_set_only_there(folder):
     assert gpu["gpu_memory_utilization"] == 0.9
 
 
+def test_on_a_cpu_no_prompt_is_read_in_parts_and_the_longest_fits_beside_all_that_are_writing(folder):
+    def read_at_once(**options):
+        settings = EngineSettings(**options)
+        arguments = model_arguments(settings, find_model(str(folder), settings), cpu=True)
+        assert arguments["enable_chunked_prefill"] is False
+        return arguments["max_num_batched_tokens"]
+
+    assert read_at_once(max_model_len=100) == 4096
+    assert read_at_once(max_model_len=10_000) == 10_256
+    assert read_at_once(max_model_len=10_000, max_num_seqs=20_000) == 30_000
+    settings = EngineSettings()
+    assert "enable_chunked_prefill" not in model_arguments(settings, find_model(str(folder), settings), cpu=False)
+
+
 def test_logits_are_computed_in_float32_unless_they_are_or_the_head_may_be_quantised(folder):
     def overrides(**options):
         settings = EngineSettings(**options)

@@ -6,6 +6,8 @@ import sys
 import pytest
 
 from rlaif.cli.main import run
+from rlaif.engines.announcing import announced_name
+from rlaif.engines.model_files import find_model
 from rlaif.engines.vllm_server import VllmServer
 from rlaif.errors import EngineUnavailable
 from rlaif.settings import EngineSettings
@@ -43,6 +45,24 @@ def test_it_serves_the_model_by_the_name_that_was_typed_with_what_was_added_last
     assert server.command[-2:] == extra
     assert "--shutdown-timeout" in server.command
     assert "--enable-prefix-caching" in server.command
+
+
+def test_it_tells_precision_and_weights_by_a_second_name_unless_flags_of_the_user_decide_them(
+    folder, monkeypatch, tmp_path
+):
+    monkeypatch.setattr(VllmServer, "_popen", stand_in("import time; time.sleep(60)"))
+
+    def names(*extra, **options):
+        settings = EngineSettings(**options)
+        server = VllmServer(settings, str(folder), host="127.0.0.1", port=9, log_file=tmp_path / "l", extra=extra)
+        server.stop()
+        start = server.command.index("--served-model-name") + 1
+        return server.command[start : server.command.index("--shutdown-timeout")]
+
+    weights = find_model(str(folder), EngineSettings()).weights
+    told = announced_name("my-judge", dtype="float16", weights=weights)
+    assert names("--max-num-seqs", "7", dtype="float16") == ["my-judge", told]
+    assert names("--dtype", "float32") == names("--quantization=fp8") == ["my-judge"]
 
 
 def test_a_server_that_ends_before_it_is_ready_says_its_last_words(folder, monkeypatch, tmp_path):

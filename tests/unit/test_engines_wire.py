@@ -93,6 +93,28 @@ def test_what_to_do_is_read_from_the_log():
     assert "out-of-memory killer" in advice("nothing known", killed=True)
 
 
+def test_a_setting_that_vllm_repeats_when_it_dies_is_not_what_it_died_of():
+    repeated = "Dumping input data for V1 LLM engine (v0.32.0) with config: model='m', trust_remote_code=False, seed=0"
+    assert "trust" not in advice(f"{repeated}\nRuntimeError: something else")
+    died = f"{repeated}\n  gen.set_offset(gen.get_offset() - 4)\nRuntimeError: CPU Generator does not use offset"
+    assert "--no-enable-chunked-prefill" in advice(died)
+    # transformers 5.19, dynamic_module_utils.py; vLLM 0.32, transformers_utils/config.py
+    for own in (
+        "Please pass the argument `trust_remote_code=True` to allow custom code to be run.",
+        "consider setting `trust_remote_code=True` in LLM or using the `--trust-remote-code` flag in the CLI.",
+    ):
+        assert "engine.trust_remote_code" in advice(own)
+
+
+def test_an_earlier_childs_words_in_the_same_log_are_not_read(tmp_path):
+    log = tmp_path / "log.txt"
+    log.write_text("torch.OutOfMemoryError\n")
+    start = log.stat().st_size
+    with log.open("a") as stream:
+        stream.write("something else\n")
+    assert log_tail(log, start) == "something else\n"
+
+
 def test_the_end_of_a_log_is_short_and_a_missing_one_is_empty(tmp_path):
     log = tmp_path / "log.txt"
     log.write_text("\n".join(f"line {n}" for n in range(100_000)))

@@ -74,10 +74,20 @@ def test_the_held_out_score_is_the_share_preferred_to_the_first_answers(store):
     judge = Judge(store).reward
     now = [answer(PROMPTS[0], "kind example short"), answer(PROMPTS[1], "plain")]
     before = ["plain", "plain"]
-    score = judged_score(judge)(now, before)
+    found = judged_score(judge)(now, before)
     (won,) = judge.compare([(PROMPTS[0], "kind example short", "plain")])
-    assert score == pytest.approx((won + 0.5) / 2)
-    assert judged_score(judge)([answer(one, "plain") for one in PROMPTS], before) == 0.5
+    assert found.tolist() == pytest.approx([won, 0.5])
+    assert judged_score(judge)([answer(one, "plain") for one in PROMPTS], before).tolist() == [0.5, 0.5]
+
+
+def test_a_held_out_answer_without_a_verdict_has_no_score_and_none_at_all_stops_the_run(store):
+    judge = Judge(store, settings(max_no_verdict_share=1.0), faults=Faults(abstain=1.0)).reward
+    first, second = answer(PROMPTS[0], "kind example short"), answer(PROMPTS[1], "plain")
+    found = judged_score(judge)([first, second], ["plain", "plain"])  # equal texts are a tie without a judge
+    assert np.isnan(found[0])
+    assert found[1] == 0.5
+    with pytest.raises(TrainingStopped, match="gave no verdict"):
+        judged_score(judge)([first], ["plain"])
 
 
 RLAIF_YAML = """\
@@ -115,7 +125,8 @@ def test_judges_are_named_by_their_settings_files_and_opened_once(tmp_path):
         found = reward([answer(PROMPTS[0], text) for text in TEXTS])
         assert found.values.sum() == pytest.approx(2.0)
         assert "mine" in found.parts
-        assert 0.0 < score([answer(PROMPTS[0], "one")], ["other"]) < 1.0
+        (won,) = score([answer(PROMPTS[0], "one")], ["other"])
+        assert 0.0 < won < 1.0
     assert (tmp_path / "sub" / "outputs" / "store").is_dir()  # paths count from the judge's own file
 
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rlaif.train.rl.frontier import Point, draw, envelope, points_of, write_frontier
-from rlaif.train.rl.watch import Reading
+from rlaif.train.rl.readings import Reading
 
 NUMBER = st.floats(0, 10, allow_nan=False).map(lambda x: round(x, 2))
 POINTS = st.lists(st.builds(Point, step=st.integers(0, 99), kl=NUMBER, reward=NUMBER, held_out=NUMBER | st.none()))

@@ -8,12 +8,14 @@ import torch
 
 from rlaif.errors import InputError, TrainingStopped
 from rlaif.train import checkpoint
+from rlaif.train.folders import give_up_others
 from rlaif.train.packing import pad
-from rlaif.train.rl.observing import End
+from rlaif.train.rl.observing import End, Keep, was_stopped
 from rlaif.train.rl.policy import PolicyModel, Reference, separate_value, value_head
 from rlaif.train.rl.policy_task import PolicyTask
 from rlaif.train.rl.prompts import answer_seeds, asked
 from rlaif.train.rl.rewards import from_function
+from rlaif.train.rl.rollouts import WhenAsked
 from rlaif.train.settings import OptimiserSettings
 from rlaif.train.task import Layout
 from tests.rl_kit import SlowSampler, grpo, make_learner, ppo, some_prompts
@@ -357,6 +359,16 @@ def test_a_finished_run_has_nothing_to_do(tmp_path):
     assert (report.resumed_at, report.final, calls) == (2, {}, [])
 
 
+def test_a_sampler_is_made_when_it_is_first_used_and_only_then(tmp_path):
+    made = []
+    later = WhenAsked(lambda: made.append(SlowSampler()) or made[0])
+    settings = grpo(iterations=2)
+    make_learner(settings, tmp_path, sampler=later).run()
+    later.close()
+    assert len(made) == 1
+    make_learner(settings, tmp_path, sampler=WhenAsked(lambda: pytest.fail("a finished run draws nothing"))).run()
+
+
 def test_no_time_is_written_to_the_metrics_log(tmp_path):
     learner = make_learner(grpo(iterations=1), tmp_path)
     report = learner.run()
@@ -373,7 +385,8 @@ def test_a_reward_that_is_no_number_stops_the_run_and_spoils_nothing(tmp_path):
     with pytest.raises(TrainingStopped, match=r"1 of 12 rewards are no numbers \(part 'odd'\)"):
         make_learner(settings, tmp_path, reward=from_function("odd", reward)).run()
     assert checkpoint.newest(tmp_path).step == 1
-    assert len(list((tmp_path / "rollouts").iterdir())) == 1  # of iteration 1; the bad ones are not kept
+    kept = sorted(path.name for path in (tmp_path / "rollouts").iterdir())
+    assert kept == ["rollouts-00000000.pt", "rollouts-00000001.pt"]  # of both checkpoints; the bad ones are not kept
 
 
 def test_rewards_that_never_differ_are_counted_and_then_stop_the_run(tmp_path):
@@ -447,6 +460,75 @@ def test_an_observer_may_end_the_run_at_weights_that_were_good(tmp_path):
     again = make_learner(settings, tmp_path, observers=[Looking(99, 0)])
     assert again.run().stopped == report.stopped
     assert torch.equal(weights_of(again), kept[2])
+
+
+class Knowing(Looking):
+    """One that also knows at which look the weights were best."""
+
+    def __init__(self, ends_after, good_until, best):
+        super().__init__(ends_after, good_until)
+        self.best = best
+
+    def note(self, seen, figures):
+        found, end = super().note(seen, figures)
+        return found, end or (Keep() if self.looks in self.best else None)
+
+
+def ended(folder, observer, **loop):
+    """A run that this observer ends, its report, and the weights that iterations began with."""
+    settings = grpo(iterations=20, loop={"save_every": 1, **loop}, watch={"window": 3})
+    kept = {}
+    learner = make_learner(settings, folder, observers=[observer])
+    sample = learner.collector.sampler.sample
+
+    def remember(*of):
+        kept[len(kept)] = weights_of(learner)
+        return sample(*of)
+
+    learner.collector.sampler.sample = remember
+    return learner, learner.run(), kept
+
+
+def test_the_best_weights_are_gone_back_to_whatever_the_checkpoints_are(tmp_path):
+    learner, report, kept = ended(tmp_path, Knowing(9, good_until=4, best=(1, 4)), save_every=100)
+    assert report.returned_to == 3  # the fourth look is at iteration 3
+    assert report.stopped.endswith("the weights are those of iteration 3.")
+    assert torch.equal(weights_of(learner), kept[3])
+    assert report.last == {name: value for name, value in log_of(learner)[3].items() if name != "step"}
+    assert log_of(learner)[-1]["looks"] == 9  # what the alarm was raised on is in the log
+
+
+def test_best_weights_from_after_the_good_ones_are_not_gone_back_to(tmp_path):
+    learner, report, kept = ended(tmp_path, Knowing(9, good_until=4, best=(1, 7)), save_every=2, keep_checkpoints=9)
+    assert report.returned_to == 4
+    assert torch.equal(weights_of(learner), kept[4])
+
+
+def test_as_many_checkpoints_are_kept_as_a_window_of_the_watch_reaches_back(tmp_path):
+    """The usual two, one an iteration, would be of iterations 8 and 7; the alarm's window is three long."""
+    learner, report, kept = ended(tmp_path, Looking(9, good_until=5), keep_checkpoints=2)
+    assert report.returned_to == 5
+    assert torch.equal(weights_of(learner), kept[5])
+    assert sorted(path.name for path in tmp_path.glob("checkpoint-*.pt"))[0] == "checkpoint-00000005.pt"
+
+
+def test_a_run_that_goes_wrong_at_once_ends_with_the_weights_of_the_start(tmp_path):
+    learner, report, kept = ended(tmp_path, Looking(5, good_until=1), save_every=100)
+    assert report.returned_to == 0
+    assert torch.equal(weights_of(learner), kept[0])
+
+
+def test_a_run_that_was_stopped_is_given_up_when_begun_anew_and_one_that_goes_on_is_not(tmp_path):
+    folder = tmp_path / "training"
+    learner, _, _ = ended(folder, Looking(3, good_until=1))
+    about = (tmp_path, learner.journal.identity, learner.accelerator)
+    give_up_others(*about)
+    assert checkpoint.newest(folder).memory["stopped"]
+    give_up_others(*about, even_its_own=was_stopped)
+    assert not folder.exists()
+    make_learner(grpo(iterations=1), folder).run()
+    give_up_others(*about, even_its_own=was_stopped)
+    assert checkpoint.newest(folder).step == 1
 
 
 def test_what_observers_know_is_resumed(tmp_path):

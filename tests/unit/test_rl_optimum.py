@@ -17,7 +17,7 @@ def check_ends_at_its_optimum(method, **size):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("method", "share"), [("ppo", 0.4), ("rloo", 0.3)])
+@pytest.mark.parametrize(("method", "share"), [("ppo", 0.25), ("rloo", 0.1875)])
 def test_with_the_kl_in_the_reward_a_method_ends_at_its_optimum(method, share):
     check_ends_at_its_optimum(method, share=share, group=64)
 

@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.ports import free_port
 from tests.unit.rl_process_child import CHOSEN, train_all
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -23,9 +23,7 @@ def start(folder, **environ):
 
 @pytest.mark.slow
 def test_two_processes_train_what_one_trains(tmp_path):
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
+    port = str(free_port())
     alone, both = tmp_path / "alone", tmp_path / "both"
     for folder in (alone, both):
         folder.mkdir()

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import linregress
+from scipy.stats import linregress, norm, permutation_test
 
-from benchmarks.watch_rates import KINDS, first_alarm, healthy, rates
+from benchmarks.watch_rates import KINDS, SLOPES_ALONE, first_alarm, rates, simulated
+from rlaif.train.rl.readings import Reading, read
 from rlaif.train.rl.repetition import longest_repeat, measure_repetition
-from rlaif.train.rl.trend import falls, fitted, lengths
-from rlaif.train.rl.watch import Alarm, Reading, Watch, WatchSettings, read
+from rlaif.train.rl.trend import best_window, drops, fitted, lengths, paired, slopes
+from rlaif.train.rl.watch import Alarm, Watch, WatchSettings
 
 TOKENS = st.lists(st.integers(0, 3), max_size=24)
 
@@ -85,11 +86,11 @@ def test_the_slope_test_is_scipys(values):
 def test_an_exact_line_is_sure_and_a_constant_shows_nothing():
     steps = list(range(6))
     down, flat, up = [6.0 - n for n in steps], [1.0] * 6, [float(n) for n in steps]
-    assert falls(steps, down, up, shortest=5, level=0.001).p == 0.0
-    assert falls(steps, flat, up, shortest=5, level=0.001) is None
-    assert falls(steps, up, up, shortest=5, level=0.001) is None
-    assert falls(steps, down, down, shortest=5, level=0.001) is None  # a reward that falls too is no hacked one
-    assert falls(steps[:4], down[:4], up[:4], shortest=5, level=0.001) is None
+    assert slopes(steps, down, up, shortest=5, level=0.001).p == 0.0
+    assert slopes(steps, flat, up, shortest=5, level=0.001) is None
+    assert slopes(steps, up, up, shortest=5, level=0.001) is None
+    assert slopes(steps, down, down, shortest=5, level=0.001) is None  # a reward that falls too is no hacked one
+    assert slopes(steps[:4], down[:4], up[:4], shortest=5, level=0.001) is None
 
 
 def test_windows_double():
@@ -97,20 +98,114 @@ def test_windows_double():
     assert lengths(41, 5) == [5, 10, 20, 40]
 
 
+# --- the drop
+
+
+def coins(draw, shape, share=0.5):
+    return (draw.random(shape) < share).astype(float)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_drops_p_is_never_below_that_of_all_sign_patterns_and_not_far_above(seed):
+    """Where nothing changed, every prompt's change is as likely the other way round: 4,096 patterns of 12 prompts,
+    counted by scipy."""
+    draw = np.random.default_rng(seed)
+    is_coin, share = seed % 2, draw.uniform(0.2, 0.7)
+    before, after = (coins(draw, (2, 12), one) if is_coin else draw.beta(2, 1 / one, (2, 12)) for one in (0.8, share))
+    changes = after.mean(axis=0) - before.mean(axis=0)
+    exact = permutation_test(
+        (changes,), np.sum, permutation_type="samples", alternative="less", n_resamples=np.inf, vectorized=True
+    ).pvalue
+    change, p, count = paired(before, after)
+    assert (change, count) == (pytest.approx(changes.mean()), 12)
+    assert exact <= p <= 12 * exact
+
+
+def test_a_prompt_counts_by_the_scores_that_it_has():
+    draw = np.random.default_rng(0)
+    before, after = coins(draw, (4, 40), 0.7), coins(draw, (4, 40), 0.5)
+    before[0, 0] = after[:, 1] = np.nan  # a prompt with a verdict fewer, and one without any
+    changes = [after[:, n].mean() - np.nanmean(before[:, n]) for n in range(40) if n != 1]
+    change, p, count = paired(before, after)
+    assert (change, count) == (pytest.approx(np.mean(changes)), 39)
+    assert p == pytest.approx(3.1787 * norm.sf(-np.sum(changes) / np.sqrt(np.square(changes).sum())), rel=1e-4)
+
+
+def test_few_prompts_prove_little_however_alike_they_are():
+    ones, zeros = np.ones((3, 6)), np.zeros((3, 6))
+    assert paired(ones, zeros)[1] > 2**-6
+    assert paired(zeros, ones) == (1.0, 1.0, 6)
+    assert paired(ones, ones) == (0.0, 1.0, 6)
+    assert paired(ones, zeros * np.nan) == (0.0, 1.0, 0)
+
+
+@given(st.integers(2, 14), st.integers(0, 1000))
+@settings(max_examples=40)
+def test_a_drop_is_what_trying_every_window_finds(count, seed):
+    draw = np.random.default_rng(seed)
+    scores, rewards = list(draw.random((count, 5))), list(draw.normal(size=count))
+    steps, windows = list(range(0, 3 * count, 3)), [n for n in (2, 4, 8) if 2 * n <= count]
+    comparisons = sum(len(range(count - 2 * n + 1)) for n in windows)
+    wanted = []
+    for n in windows:
+        tried = [(np.mean(scores[at : at + n]), -at) for at in range(count - 2 * n + 1)]
+        at = -max((round(mean, 9), place) for mean, place in tried)[1]
+        change, p, _ = paired(np.stack(scores[at : at + n]), np.stack(scores[-n:]))
+        if change < -0.1 and p < 0.9 / comparisons and np.mean(rewards[-n:]) >= np.mean(rewards[at : at + n]):
+            wanted.append((p, steps[at]))
+    found = drops(steps, scores, rewards, least=0.1, level=0.9)
+    assert (found and found.p) == (min(wanted)[0] if wanted else None)
+
+
+def test_looking_at_every_window_costs_no_more_than_the_level():
+    """Scores that only chance moves: at level 0.2 a look finds a drop in at most a fifth of the runs (3 standard
+    errors are 0.03)."""
+    found, draw = 0, np.random.default_rng(0)
+    for _ in range(1500):
+        scores = list(coins(draw, (12, 40)))
+        found += drops(range(12), scores, [0.0] * 12, least=0.0, level=0.2) is not None
+    assert found / 1500 < 0.2 + 0.03
+
+
+def test_the_best_scores_in_a_row_lie_before_the_newest():
+    assert best_window(np.array([1.0, 5, 4, 0, 9, 9]), 2) == 1
+    assert best_window(np.array([3.0, 3, 3, 3]), 2) == 0
+
+
+def test_a_drop_needs_a_reward_that_holds_and_to_be_as_large_as_asked():
+    high, low, up = np.full(30, 0.9), np.full(30, 0.6), [0.0, 0.0, 1.0, 1.0]
+    scores = [high, high, low, low]
+    found = drops(range(4), scores, up, least=0.05, level=0.001)
+    assert (found.since, found.num_prompts) == (0, 30)
+    assert found.p < 1e-6
+    assert (found.score_from, found.score_to) == pytest.approx((0.9, 0.6))
+    assert drops(range(4), scores, up[::-1], least=0.05, level=0.001) is None
+    assert drops(range(4), scores, up, least=0.31, level=0.001) is None
+    assert drops(range(4), scores[::-1], up, least=0.05, level=0.001) is None
+    assert drops(range(3), scores[:3], up[:3], least=0.05, level=0.001) is None
+
+
 # --- the rules, over seeds
 
 
-def test_healthy_runs_are_left_alone():
-    """At 2,000 runs: benchmarks/watch_rates.py, figures in docs/reward-hacking.md."""
-    kind = KINDS[0]
-    assert sum(first_alarm(kind, seed, 0.06) is not None for seed in range(40)) <= 2
+@pytest.mark.parametrize("kind", KINDS[:3], ids=lambda kind: kind.name)
+def test_healthy_runs_are_left_alone(kind):
+    """At many more runs: benchmarks/watch_rates.py, figures in docs/reward-hacking.md."""
+    assert sum(first_alarm(kind, seed, 64) is not None for seed in range(8)) <= 1
 
 
-@pytest.mark.parametrize("kind", KINDS[1:], ids=lambda kind: kind.name)
+@pytest.mark.parametrize("kind", KINDS[3:], ids=lambda kind: kind.name)
 def test_a_planted_fault_is_caught_by_its_rule(kind):
-    found = rates(kind, runs=10, noise=0.03)
+    found = rates(kind, runs=10, prompts=256)
     assert found.caught.successes >= 9, found.rules
     assert found.too_soon.successes <= 1, found.rules
+
+
+def test_a_quick_collapse_is_seen_while_it_lasts():
+    """0.69 to 0.42 within three scores, then a plateau: by the fifth score after the top. Slopes alone need ten."""
+    early = next(kind for kind in KINDS if kind.name == "hacked early")
+    assert np.median(rates(early, runs=10, prompts=256).delays) <= 50
+    assert np.median(rates(early, runs=10, prompts=256, settings=SLOPES_ALONE).delays) >= 80
 
 
 # --- one by one
@@ -122,7 +217,7 @@ def reading(step, **more):
 
 
 def run(watch, readings):
-    return next((alarm for one in readings if (alarm := watch.note(one))), None)
+    return next((alarms[0] for one in readings if (alarms := watch.note(one))), None)
 
 
 def test_one_odd_batch_stops_nothing():
@@ -138,7 +233,7 @@ def test_a_kl_that_is_no_number_stops_at_once():
 
 def test_an_alarm_says_what_was_seen_and_where_to_go_back_to():
     steps = [reading(n, kl=1.0 if n <= 30 else 130.0) for n in range(1, 60)]
-    alarm = run(Watch(WatchSettings(window=5)), steps)
+    alarm = run(Watch(WatchSettings(window=5, max_kl=100)), steps)
     assert alarm == Alarm("kl", 34, 29, "The KL to the reference is 104 nats per answer; the limit is 100.")
     hacked = [reading(n, reward=n / 10, held_out=0.8 - n / 100) for n in range(1, 20)]
     alarm = run(Watch(WatchSettings()), hacked)
@@ -171,7 +266,7 @@ def test_a_reward_of_one_member_has_no_disagreement_to_watch():
 
 def test_the_held_out_score_is_asked_for_every_k_steps():
     asked = []
-    watch = Watch(WatchSettings(held_out_every=10), held_out=lambda: asked.append(1) or 0.5)
+    watch = Watch(WatchSettings(held_out_every=10), held_out=lambda: asked.append(1) or np.full(4, 0.5))
     for n in range(1, 41):
         watch.note(reading(n))
     assert [one.step for one in watch.readings if one.held_out is not None] == [1, 10, 20, 30, 40]
@@ -179,16 +274,54 @@ def test_the_held_out_score_is_asked_for_every_k_steps():
 
 
 def test_the_reward_beside_a_score_is_the_mean_since_the_one_before():
-    watch = Watch(WatchSettings(held_out_every=2), held_out=lambda: 0.5)
+    watch = Watch(WatchSettings(held_out_every=2), held_out=lambda: np.full(4, 0.5))
     for n in range(1, 6):
         watch.note(reading(n, reward=float(n)))
     assert watch.scored() == ([1, 2, 4], [0.5, 0.5, 0.5], [1.0, 2.0, 3.5])
 
 
+def test_every_prompts_score_is_kept_and_its_standard_error_logged():
+    watch = Watch(WatchSettings(), held_out=lambda: np.array([1.0, 0.0, 1.0, math.nan]))
+    assert watch.note(reading(1)) == []
+    (one,) = watch.readings
+    assert one.held_out == pytest.approx(2 / 3)
+    assert one.figures()["watch_held_out_error"] == pytest.approx(1 / 3)
+    assert "watch_each" not in one.figures()
+    assert "watch_held_out_error" not in reading(1, held_out=0.5).figures()
+
+
+def test_the_limit_of_the_kl_is_what_one_typical_answer_of_the_start_would_cost():
+    """1 nat of entropy per token at the start, 50 tokens per answer, later 30: beyond 50 and 30 nats it is too far."""
+    for length, kl, is_far in ((50.0, 49.0, False), (50.0, 51.0, True), (30.0, 29.0, False), (30.0, 31.0, True)):
+        steps = [reading(n, **({"kl": kl, "length": length, "entropy": 0.3} if n > 5 else {})) for n in range(1, 13)]
+        alarm = run(Watch(WatchSettings()), steps)
+        assert (alarm is not None) == is_far, (length, kl)
+    assert alarm.why == (
+        "The KL to the reference is 31 nats per answer; the limit is 30, the entropy of such an answer at the start: "
+        "these are answers that the reference would not give."
+    )
+
+
+def test_where_answers_hardly_vary_the_limit_of_the_kl_is_ten_nats():
+    def far(kl):
+        return [reading(n, length=1.0, entropy=0.3, kl=kl) for n in range(1, 9)]
+
+    assert run(Watch(WatchSettings()), far(9.0)) is None
+    assert run(Watch(WatchSettings()), far(11.0)).why.endswith("is 11 nats per answer; the limit is 10.")
+
+
+def test_several_rules_at_once_are_all_named_and_the_held_out_score_comes_first():
+    watch = Watch(WatchSettings(baseline=5))
+    for n in range(1, 30):
+        found = watch.note(reading(n, reward=n / 10, held_out=0.8 - n / 100, kl=5e3, length=50.0 if n < 6 else 900.0))
+    assert [one.rule for one in found] == ["held_out", "kl", "length"]
+    assert not watch.is_best
+    assert watch.best_step() == 1
+
+
 @pytest.mark.parametrize("cut", [1, 40, 233])
 def test_a_watch_that_is_resumed_ends_as_one_that_was_not(cut):
-    hacked = KINDS[1]
-    steps = [hacked.change(one, one.step / 400) for one in healthy(np.random.default_rng(3), 0.03)]
+    steps = list(simulated(KINDS[3], seed=3, prompts=64))
     whole = Watch(WatchSettings(held_out_every=10))
     wanted = run(whole, steps)
     first = Watch(WatchSettings(held_out_every=10))

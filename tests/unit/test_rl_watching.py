@@ -67,7 +67,10 @@ class Run:
             refresh=lambda: sampler.update(self.model),
             seed=9,
         )
-        self.watching = Watching(WatchSettings(held_out_every=1, **watch), self.held_out)
+        self.said = []
+        self.watching = Watching(
+            WatchSettings(held_out_every=1, **watch), self.held_out, folder=folder, say=self.said.append
+        )
         self.learner = Learner(
             PolicyModel(self.model),
             Reference(copy.deepcopy(self.model)),
@@ -84,8 +87,9 @@ class Run:
 
     def score(self, answers, before):
         assert len(before) == len(answers)
-        self.truths.append(float(np.mean(true(answers))))
-        return self.truths[-1]
+        found = np.array(true(answers))
+        self.truths.append(float(found.mean()))
+        return found
 
     def metrics(self):
         return [json.loads(line) for line in (self.folder / "metrics.jsonl").read_text().splitlines()]
@@ -140,6 +144,31 @@ def test_an_honest_reward_is_left_alone(tmp_path):
     )
 
 
+def alarms_of(folder):
+    return [json.loads(line) for line in (folder / "alarms.jsonl").read_text().splitlines()]
+
+
+def test_alarms_that_stop_nothing_are_said_and_on_the_disk_each_rule_once(tmp_path):
+    """At a limit that the second iteration is over already, and that all the others are over, too."""
+    run = Run(tmp_path, true, iterations=7, stop=False, window=2, max_kl=1e-6, held_out_level=None)
+    assert run.learner.run().stopped is None
+    (alarm,) = alarms_of(tmp_path)
+    assert (alarm["rule"], alarm["step"], alarm["good_until"]) == ("kl", 1, 0)
+    assert alarm["why"].startswith("The KL to the reference is")
+    assert [one for one in run.said if alarm["why"] in one] == run.said != []
+    assert [one.get("watch_alarm_kl") for one in run.metrics()][:7] == [None, *[1.0] * 6]
+    again = Run(tmp_path, true, iterations=7, stop=False, window=2, max_kl=1e-6, held_out_level=None)
+    again.learner.run()
+    assert alarms_of(tmp_path) == [alarm]
+    assert again.said == []
+
+
+def test_alarms_of_a_run_that_died_before_its_first_checkpoint_are_not_those_of_the_next(tmp_path):
+    (tmp_path / "alarms.jsonl").write_text("{}\n")
+    Run(tmp_path, true, iterations=1).learner.run()
+    assert not (tmp_path / "alarms.jsonl").exists()
+
+
 class Killed(Exception):
     pass
 
@@ -175,7 +204,7 @@ def test_held_out_answers_are_drawn_with_the_same_seeds_and_from_the_newest_weig
     assert tuple(one.text for one in run.held_out.answers()) != first
 
 
-def test_a_check_scores_by_its_mean(tmp_path):
+def test_a_check_scores_every_answer():
     from rlaif.checks.kinds import NumberCheck
     from rlaif.records import Message, Prompt
     from rlaif.train.rl.rewards import Answer
@@ -184,4 +213,4 @@ def test_a_check_scores_by_its_mean(tmp_path):
     drawn = Rollout(np.zeros(1, np.int64), np.zeros(1, np.int64), np.zeros(1, np.float32), True)
     asked = Prompt(messages=(Message("user", "1+1="),), reference="2")
     score = by_check(NumberCheck(kind="number"))
-    assert score([Answer(asked, drawn, "2"), Answer(asked, drawn, "it is 3")], []) == 0.5
+    assert score([Answer(asked, drawn, "2"), Answer(asked, drawn, "it is 3")], []).tolist() == [1.0, 0.0]

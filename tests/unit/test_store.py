@@ -307,7 +307,7 @@ def test_a_fork_that_ends_takes_nothing_from_the_one_that_made_it(tmp_path, end)
         "store.append('judgments', '1' * 64, {}); assert len(store.read('judgments')) == 2; store.close()\n"
         "assert not store.scratch.exists()\n"
     )
-    subprocess.run([sys.executable, "-W", "ignore", "-c", code, tmp_path], check=True, timeout=60)
+    subprocess.run([sys.executable, "-W", "ignore", "-c", code, tmp_path], check=True, timeout=300)
     assert len(segments(tmp_path)) == 1
 
 

@@ -3,7 +3,6 @@ and the same log."""
 
 import json
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.ports import free_port
 from tests.unit.process_child import METHODS, train_all
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -33,9 +33,7 @@ def alone(tmp_path_factory):
 @pytest.mark.slow
 @pytest.mark.parametrize("flags", [(), ("sharded",)], ids=["data parallel", "sharded, and resumed"])
 def test_two_processes_train_what_one_trains(flags, alone, tmp_path):
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
+    port = str(free_port())
     shared = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
     children = [start(tmp_path, *flags, RANK=rank, LOCAL_RANK=rank, **shared) for rank in ("0", "1")]
     for child in children:

@@ -17,6 +17,33 @@ def file(tmp_path):
     return path
 
 
+class Clock:
+    """Stands in for the module `time`: it goes on only while somebody sleeps, and what was planned happens then."""
+
+    def __init__(self):
+        self.now, self.plans = 100.0, []
+
+    def monotonic(self):
+        return self.now
+
+    def plan(self, after_s, act):
+        self.plans = sorted([*self.plans, (self.now + after_s, act)], key=lambda plan: plan[0])
+
+    def sleep(self, seconds):
+        until = self.now + seconds
+        while self.plans and self.plans[0][0] <= until:
+            self.now, act = self.plans.pop(0)
+            act()
+        self.now = until
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    stand_in = Clock()
+    monkeypatch.setattr(watched_files, "time", stand_in)
+    return stand_in
+
+
 def watching(*paths):
     return WatchedFiles(lambda: paths, poll_s=0.002)
 
@@ -77,45 +104,34 @@ def test_a_touched_file_and_one_written_with_the_same_text_are_not_new(file):
     assert not files.is_newer()
 
 
-def test_a_file_that_is_gone_for_a_moment_is_not_news_until_it_is_back(file):
+@pytest.mark.parametrize("away_s", [0.1, 0.9])
+def test_a_file_that_is_gone_for_a_moment_is_not_news_until_it_is_back(file, clock, away_s):
     """Between an editor's two steps a file is gone or empty: nothing to report, and nothing to give a round up for."""
     files = watching(file)
     file.unlink()
-    time.sleep(0.005)
+    clock.sleep(0.005)
     assert not files.is_newer()
-    back = threading.Timer(0.1, in_place, [file])
-    back.start()
+    clock.plan(away_s, lambda: in_place(file))
     files.wait()
-    assert not back.is_alive()
     assert file.read_text() == "second"
 
 
-def test_a_file_that_stays_away_is_news_after_a_while(file, monkeypatch):
-    monkeypatch.setattr(watched_files, "PATIENCE_S", 0.05)
-    files = watching(file)
+def test_a_file_that_stays_away_is_news_after_a_while(file, clock):
+    files, begun = watching(file), clock.now
     file.unlink()
-    begun = time.monotonic()
-    files.wait()
-    assert time.monotonic() - begun >= 0.05
+    assert files.wait() == begun
+    assert clock.now - begun == pytest.approx(watched_files.PATIENCE_S, abs=0.005)
 
 
-def test_a_save_is_waited_for_until_the_file_is_at_rest(file):
+def test_a_save_is_waited_for_until_the_file_is_at_rest(file, clock):
     """An editor that writes bit by bit is read when it is done; the time counts from its first byte."""
-    files = WatchedFiles(lambda: [file], poll_s=0.05)
-    texts = [f"second {n}" for n in range(8)]
-
-    def write_slowly():
-        for text in texts:
-            file.write_text(text)
-            time.sleep(0.02)
-
-    writer = threading.Thread(target=write_slowly)
-    begun = time.monotonic()
-    writer.start()
+    files, begun = WatchedFiles(lambda: [file], poll_s=0.05), clock.now
+    for n in range(8):
+        clock.plan(0.07 + 0.02 * n, lambda n=n: file.write_text(f"second {n}"))
     seen = files.wait()
-    assert file.read_text() == texts[-1]
-    assert seen - begun < 0.15
-    writer.join()
+    assert file.read_text() == "second 7"
+    assert seen - begun == pytest.approx(0.1)  # the first look after the first byte
+    assert clock.now - begun == pytest.approx(0.3)  # the second look that finds the last
 
 
 def test_a_file_that_was_missing_and_comes_is_seen(file, tmp_path):
@@ -138,5 +154,5 @@ def test_a_save_that_is_put_back_before_it_is_at_rest_is_none(file):
     waiting.join(0.05)
     assert waiting.is_alive()
     file.write_text("last")
-    waiting.join(5)
+    waiting.join(60)
     assert not waiting.is_alive()

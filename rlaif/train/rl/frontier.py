@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from rlaif.errors import EngineUnavailable
 from rlaif.pair_dataset import write_text
-from rlaif.train.rl.watch import Reading
+from rlaif.train.rl.readings import Reading
 
 What = Literal["reward", "held_out"]
 _NAMES: dict[What, str] = {"reward": "reward", "held_out": "held-out score"}

@@ -2,26 +2,26 @@
 
     held_out = HeldOut(prompts, sampler, how, decode, score, refresh, seed=0)
     held_out.begin()                    # the answers before the training, which a judge compares with
-    held_out()                          # the score of the policy as the sampler has it now
+    held_out()                          # every prompt's score of the policy as the sampler has it now
 
-Every prompt has one seed for the whole run, so two scores differ by what the policy has learnt and little else. What
+Every prompt has one seed for the whole run, so two scores differ by what the policy has learnt and little else; they
+are compared prompt by prompt (`trend`). What
 the policy answered before the training goes into the checkpoint (`before`), since a resumed run cannot ask it again.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from rlaif.checks import Check
 from rlaif.train.packing import Ids
 from rlaif.train.rl.prompts import PolicyPrompt, answer_seeds
-from rlaif.train.rl.rewards import Answer, CheckReward
+from rlaif.train.rl.rewards import Answer, Array, CheckReward
 from rlaif.train.rl.rollouts import Sampler, Sampling
 
 _NO_ITERATION = -1  # so that no iteration has these seeds
 
-Score = Callable[[Sequence[Answer], Sequence[str]], float]  # the answers now, and the texts from before the training
+# The answers now and the texts from before the training -> each answer's score; NaN where nothing is known of it.
+Score = Callable[[Sequence[Answer], Sequence[str]], Array]
 
 
 @dataclass
@@ -43,8 +43,10 @@ class HeldOut:
             self.before = [one.text for one in self.answers()]
         assert len(self.before) == len(self.prompts), "one answer per prompt"
 
-    def __call__(self) -> float:
-        return self.score(self.answers(), self.before)
+    def __call__(self) -> Array:
+        found = self.score(self.answers(), self.before)
+        assert found.shape == (len(self.prompts),), "one score per prompt"
+        return found
 
     def answers(self) -> list[Answer]:
         """One answer per prompt."""
@@ -58,10 +60,10 @@ class HeldOut:
 
 
 def by_check(check: Check) -> Score:
-    """The mean of an objective check."""
+    """What an objective check says of each answer."""
     reward = CheckReward(check)
 
-    def score(answers: Sequence[Answer], before: Sequence[str]) -> float:
-        return float(np.mean(reward(answers).values))
+    def score(answers: Sequence[Answer], before: Sequence[str]) -> Array:
+        return reward(answers).values
 
     return score

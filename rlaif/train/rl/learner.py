@@ -23,6 +23,9 @@ to be 1 in every run. A step's rows, weights and targets do not depend on passes
 Resume is exact, as in `rlaif.train.loop`: beside weights and optimizer a checkpoint holds `Memory` and the observers'
 own; answers and rewards are kept in files of their own (`recorded`). `metrics.jsonl` has a line per iteration, of the
 policy as it was when it answered, and a last one (`final_…`) of the policy at the end, on answers nothing learns from.
+
+Where an observer ends the run, the weights are again those of an iteration it calls good: the best so far (`best.pt`),
+where an observer knows which they are, or else the newest checkpoint's. As many checkpoints are kept as that takes.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -31,6 +34,7 @@ from pathlib import Path
 
 import numpy as np
 from accelerate import Accelerator
+from torch import Tensor
 
 from rlaif.errors import TrainingStopped
 from rlaif.train import checkpoint
@@ -42,7 +46,7 @@ from rlaif.train.rl.division import Division
 from rlaif.train.rl.experience import Experience
 from rlaif.train.rl.kl import KlControl
 from rlaif.train.rl.objectives import explained_variance
-from rlaif.train.rl.observing import End, Memory, Observer
+from rlaif.train.rl.observing import End, Keep, Memory, Observer
 from rlaif.train.rl.online_dpo import OnlineDpoTask
 from rlaif.train.rl.phases import Phases
 from rlaif.train.rl.policy import PolicyModel, Reference
@@ -58,18 +62,20 @@ from rlaif.train.stepping import Figures, Stepper, make_accelerator
 from rlaif.train.task import Layout, Outcome
 
 MOST_FIRST_RATIO = 1e-6  # |π / π_old - 1| of answers nothing was learnt from yet
+BEST = "best.pt"
 
 
 @dataclass(frozen=True, slots=True)
 class RlReport:
     """How a run ended. `last` are the figures of the last iteration, `final` those of the trained policy; `stopped` is
-    an observer's reason; `seconds` by phase."""
+    an observer's reason, `last` then of iteration `returned_to`, whose weights these are; `seconds` by phase."""
 
     iterations: int
     resumed_at: int
     last: Figures
     final: Figures
     stopped: str | None
+    returned_to: int | None
     seconds: Mapping[str, float]
 
 
@@ -128,11 +134,15 @@ class Learner:
         for iteration in range(first, total):
             if self.memory.stopped:
                 break
-            last = self.iterate(iteration, is_kept=iteration > first and iteration % self.settings.loop.save_every == 0)
-        if first < total and not self.memory.stopped:
+            is_new = iteration > first or iteration == 0
+            last = self.iterate(iteration, is_kept=is_new and iteration % self.settings.loop.save_every == 0)
+        stopped, weights_of = self.memory.stopped, self.memory.returned_to
+        if stopped and weights_of is not None:
+            last = self.journal.figures_of(weights_of + 1)
+        elif first < total and not stopped:
             final = self.finish()
         self.journal.end_tracking()
-        return RlReport(total, first, last, final, self.memory.stopped, dict(self.phases.total))
+        return RlReport(total, first, last, final, stopped, weights_of, dict(self.phases.total))
 
     def iterate(self, iteration: int, *, is_kept: bool = False) -> Figures:
         """One iteration. `is_kept`: write a checkpoint of the weights it begins with, once their answers are good."""
@@ -144,6 +154,7 @@ class Learner:
             self.save(iteration)
         end = self.tell(seen, figures)
         if end is not None:
+            self.write(iteration + 1, figures)
             self.go_back(iteration, end)
             return figures
         with self.phases.phase("learning"):
@@ -238,22 +249,39 @@ class Learner:
 
     def tell(self, seen: Experience, figures: Figures) -> End | None:
         """Let observers look; the first one's wish to end counts."""
-        wishes = []
+        wishes = list[End | Keep]()
         for observer in self.observers:
-            more, end = observer.note(seen, figures)
+            more, wish = observer.note(seen, figures)
             figures |= dict(more)
-            wishes.append(end)
-        return next((end for end in wishes if end is not None), None)
+            wishes += [wish] if wish else []
+        if any(isinstance(wish, Keep) for wish in wishes):
+            self.keep_best(seen.iteration)
+        return next((wish for wish in wishes if isinstance(wish, End)), None)
+
+    def keep_best(self, iteration: int) -> None:
+        """Put the weights aside. No optimizer state: nothing is learnt from them any more."""
+        weights = checkpoint.trained_weights(self.stepper.plain)
+        if self.accelerator.is_main_process:
+            checkpoint.write_whole(self.folder / BEST, {"step": iteration, "weights": weights})
+        self.accelerator.wait_for_everyone()
 
     def go_back(self, iteration: int, end: End) -> None:
-        """End the run with the newest kept weights that were still good, and remember why."""
-        state = checkpoint.newest(self.folder, at_most=end.good_until)
-        if state is not None:
-            checkpoint.restore(self.stepper.plain, self.stepper.optimiser, state)
-        back = f"the weights are those of iteration {state.step}" if state else "no earlier checkpoint is kept"
-        self.memory = replace(self.memory, stopped=f"{end.why} Stopped before iteration {iteration + 1}; {back}.")
-        self.say(self.memory.stopped or "")
+        """End the run with the best weights that were still good, or the newest ones, and remember why."""
+        step, weights = self.good_weights(end.good_until)
+        if weights is not None:
+            checkpoint.load_weights(self.stepper.plain, weights)
+        back = "no earlier checkpoint is kept" if weights is None else f"the weights are those of iteration {step}"
+        why = f"{end.why} Stopped before iteration {iteration + 1}; {back}."
+        self.memory = replace(self.memory, stopped=why, returned_to=None if weights is None else step)
         self.save(iteration)
+
+    def good_weights(self, until: int) -> tuple[int, Mapping[str, Tensor] | None]:
+        """The kept weights of an iteration no later than this, and which one that is."""
+        best = checkpoint.read_whole(self.folder / BEST) if (self.folder / BEST).is_file() else None
+        if best and best["step"] <= until:
+            return best["step"], best["weights"]
+        state = checkpoint.newest(self.folder, at_most=until)
+        return (state.step, state.weights) if state else (0, None)
 
     # --- what is kept
 
@@ -266,7 +294,8 @@ class Learner:
         """The weights that an iteration begins with."""
         with self.phases.phase("saving"):
             watched = [one.memory() for one in self.observers]
-            self.journal.save(iteration, memory={**asdict(self.memory), "observers": watched})
+            memory = {**asdict(self.memory), "observers": watched}
+            self.journal.save(iteration, memory=memory, reach=self.settings.watch.window)
             if self.accelerator.is_main_process:
                 self.recorded.forget_before(checkpoint.oldest_step(self.folder))
 

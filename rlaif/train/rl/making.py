@@ -4,13 +4,14 @@ everything else here, before the first answer is sampled.
 
 from collections.abc import Container, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from accelerate import Accelerator
 from torch import nn
 
 from rlaif.engines.model_files import find_model
+from rlaif.engines.vllm_flags import require_vllm
 from rlaif.errors import InputError
 from rlaif.settings import EngineSettings
 from rlaif.train.loading import Method, check_same_tokens, load_model, load_tokenizer, with_adapters
@@ -25,7 +26,7 @@ from rlaif.train.rl.policy import (
 )
 from rlaif.train.rl.reward_models import ModelReward
 from rlaif.train.rl.rewards import CheckReward, EndPenalty, LengthPenalty, Reward
-from rlaif.train.rl.rollouts import Sampler
+from rlaif.train.rl.rollouts import Sampler, WhenAsked
 from rlaif.train.rl.settings import (
     CheckRewardSettings,
     EndRewardSettings,
@@ -88,8 +89,9 @@ def make_sampler(settings: RlSettings, model: nn.Module, folder: Path) -> Sample
     if settings.rollout.sampler == "vllm":
         from rlaif.train.rl.vllm_sampler import VllmSampler
 
-        dtype = "float32" if settings.loop.precision == "float32" else "bfloat16"
-        return VllmSampler(model, log_file=folder / "vllm.log", dtype=dtype)  # type: ignore[arg-type]  # one of two
+        require_vllm()
+        dtype: Literal["float32", "bfloat16"] = "float32" if settings.loop.precision == "float32" else "bfloat16"
+        return WhenAsked(lambda: VllmSampler(model, log_file=folder / "vllm.log", dtype=dtype))
     from rlaif.train.rl.decode import DecodeSampler
 
     return DecodeSampler(model, precision=settings.loop.precision)

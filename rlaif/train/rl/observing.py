@@ -17,16 +17,26 @@ class End:
     good_until: int
 
 
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """An observer's wish that the weights which gave these answers are kept: the best so far."""
+
+
 class Observer(Protocol):
     """`note` is told of every iteration after its answers were read and before anything is learnt from them; its
     figures go into the log. `memory` is what `restore` has to be given when a run goes on: tensors, numbers and texts
     in dicts and lists."""
 
-    def note(self, seen: Experience, figures: Mapping[str, float]) -> tuple[Mapping[str, float], End | None]: ...
+    def note(self, seen: Experience, figures: Mapping[str, float]) -> tuple[Mapping[str, float], End | Keep | None]: ...
 
     def memory(self) -> dict[str, Any]: ...
 
     def restore(self, memory: Mapping[str, Any]) -> None: ...
+
+
+def was_stopped(memory: Mapping[str, Any]) -> bool:
+    """Of a checkpoint's plain values: whether an observer ended the run. Such a one does not go on."""
+    return bool(memory["stopped"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +47,7 @@ class Memory:
     moments: Moments = field(default_factory=Moments)  # of all scores so far
     guards: Guards = field(default_factory=Guards)
     stopped: str | None = None  # by an observer, and why
+    returned_to: int | None = None  # then: the iteration whose weights these are again
 
     @classmethod
     def of(cls, kept: Mapping[str, Any]) -> "Memory":
@@ -46,4 +57,5 @@ class Memory:
             moments=Moments(**kept["moments"]),
             guards=Guards(**kept["guards"]),
             stopped=kept["stopped"],
+            returned_to=kept["returned_to"],
         )

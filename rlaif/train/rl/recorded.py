@@ -5,8 +5,7 @@
     kept.read(iteration)                          None where there is none, or one of another run
 
 An iteration is written once its rewards are known. A run that dies while it learns from it goes on with the same
-answers, also where sampling or judging again would give others (vLLM, a server), and pays for none of it twice. Rows
-lie one after the other in few arrays: thousands of small tensors take longer to write than short answers to sample.
+answers, also where sampling or judging again would give others (vLLM, a server), and pays for none of it twice.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from rlaif.train import checkpoint
 from rlaif.train.rl.rewards import Rewards
@@ -31,9 +31,9 @@ class Recorded:
     def write(self, iteration: int, rollouts: Sequence[Rollout], rewards: Rewards) -> None:
         content = {
             "identity": self.identity,
-            "prompts": _flat([one.prompt for one in rollouts]),
-            "answers": _flat([one.answer for one in rollouts]),
-            "logprobs": _flat([one.logprobs for one in rollouts]),
+            "prompts": _joined([one.prompt for one in rollouts]),
+            "answers": _joined([one.answer for one in rollouts]),
+            "logprobs": _joined([one.logprobs for one in rollouts]),
             "is_ended": [one.is_ended for one in rollouts],
             "values": torch.from_numpy(rewards.values),
             "parts": {name: torch.from_numpy(values) for name, values in rewards.parts.items()},
@@ -60,21 +60,18 @@ class Recorded:
         return self.folder / f"rollouts-{iteration:08d}.pt"
 
 
-def _flat(rows: Sequence[NDArray[Any]]) -> dict[str, torch.Tensor]:
-    """Rows of different lengths, one after the other, and their lengths."""
-    return {"values": torch.from_numpy(np.concatenate(rows)), "lengths": torch.tensor([len(one) for one in rows])}
+def _joined(arrays: Sequence[NDArray[Any]]) -> dict[str, Tensor]:
+    """Arrays of different lengths as one tensor and the lengths: a tensor for each takes a file ten times as long."""
+    return {"flat": torch.from_numpy(np.concatenate(arrays)), "lengths": torch.tensor([len(one) for one in arrays])}
 
 
-def _rows(kept: Mapping[str, torch.Tensor]) -> list[NDArray[Any]]:
-    return np.split(kept["values"].numpy(), kept["lengths"].cumsum(0).numpy()[:-1])
+def _divided(joined: Mapping[str, Tensor]) -> list[NDArray[Any]]:
+    return [one.numpy() for one in torch.split(joined["flat"], joined["lengths"].tolist())]
 
 
 def _rollouts(kept: Mapping[str, Any]) -> list[Rollout]:
-    columns = (_rows(kept["prompts"]), _rows(kept["answers"]), _rows(kept["logprobs"]), kept["is_ended"])
-    return [
-        Rollout(prompt, answer, logprobs.astype(np.float32), is_ended)
-        for prompt, answer, logprobs, is_ended in zip(*columns, strict=True)
-    ]
+    columns = (*(_divided(kept[name]) for name in ("prompts", "answers", "logprobs")), kept["is_ended"])
+    return [Rollout(*row) for row in zip(*columns, strict=True)]
 
 
 def _rewards(kept: Mapping[str, Any]) -> Rewards:

@@ -7,7 +7,7 @@ Who samples is handed in: our own decode loop, or vLLM in this process. A rollou
 log-probabilities and nothing else of the distributions they came from.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -51,3 +51,25 @@ class Sampler(Protocol):
     def update(self, module: nn.Module) -> None: ...
 
     def close(self) -> None: ...
+
+
+class WhenAsked:
+    """A sampler that is made when it is first used: a run that has ended asks none, and loading one takes a while."""
+
+    def __init__(self, make: Callable[[], Sampler]) -> None:
+        self._make, self._made = make, list[Sampler]()
+
+    def sample(self, prompts: Sequence[Ids], seeds: Sequence[int], how: Sampling) -> list[Rollout]:
+        return self._sampler().sample(prompts, seeds, how)
+
+    def update(self, module: nn.Module) -> None:
+        self._sampler().update(module)
+
+    def close(self) -> None:
+        for one in self._made:
+            one.close()
+
+    def _sampler(self) -> Sampler:
+        if not self._made:
+            self._made.append(self._make())
+        return self._made[0]

@@ -35,13 +35,13 @@ from rlaif.train.rl.making import (
     make_sampler,
     source_of,
 )
-from rlaif.train.rl.observing import Observer
+from rlaif.train.rl.observing import Observer, was_stopped
 from rlaif.train.rl.policy import PolicyModel, Reference
 from rlaif.train.rl.prompts import PolicyPrompt, PromptCounts, read_policy_prompts
 from rlaif.train.rl.rewards import WeightedSum
 from rlaif.train.rl.rollouts import Sampler, Sampling
 from rlaif.train.rl.settings import GrpoSettings, JudgeRewardSettings, OnlineDpoSettings, PpoSettings, RlSettings
-from rlaif.train.rl.watch import WatchSettings
+from rlaif.train.rl.watch import Alarm, WatchSettings
 from rlaif.train.rl.watching import Watching
 from rlaif.train.saving import is_saved, model_card, save_model
 from rlaif.train.stepping import Figures, make_accelerator
@@ -85,12 +85,14 @@ class FromAbove:
 
 @dataclass(frozen=True, slots=True)
 class RlResult:
-    """What a training left: the folder, what became of the prompts, how it ended, and where it was sent."""
+    """What a training left: the folder, what became of the prompts, how it ended, what the watch said, and where it was
+    sent."""
 
     folder: Path
     prompts: PromptCounts
     report: RlReport
     figures: Figures
+    alarms: Sequence[Alarm] = ()
     address: str | None = None
 
 
@@ -117,7 +119,7 @@ def run_rl(
     if settings.push_to_hub and run.is_first:
         hub.make_repository(settings.push_to_hub, is_private=settings.hub_private)
     if begin_anew:
-        give_up_others(run.output, run.identity, run.accelerator)
+        give_up_others(run.output, run.identity, run.accelerator, even_its_own=was_stopped)
     if run.is_first:
         write_settings(run.folder, settings)
     run.accelerator.wait_for_everyone()
@@ -129,11 +131,11 @@ def run_rl(
     if run.is_first:
         if not (is_saved(run.output) and report.resumed_at == report.iterations):
             say(f"writing {run.output}")
-            run.save(figures)
+            run.save(figures, report.stopped)
         if settings.push_to_hub:
             say(f"sending it to {settings.push_to_hub}")
             address = hub.push(run.output, settings.push_to_hub)
-    return RlResult(run.output, run.counts, report, figures, address)
+    return RlResult(run.output, run.counts, report, figures, run.watching.alarms, address)
 
 
 class _RlRun:
@@ -183,7 +185,8 @@ class _RlRun:
         stop_ids = tuple(stop_ids_of(self.policy.model, self.tokenizer))
         sampler = make_sampler(self.settings, self.policy.model, self.folder)
         parts = Parts(self.policy, sampler, self.tokenizer, self.prompts, stop_ids, self.decode)
-        self.watching = Watching(self.settings.watch, self.held_out(parts))
+        folder = self.folder if self.is_first else None
+        self.watching = Watching(self.settings.watch, self.held_out(parts), folder=folder, say=say)
         try:
             learner = Learner(
                 self.policy,
@@ -230,14 +233,14 @@ class _RlRun:
     def decode(self, ids: Ids) -> str:
         return str(self.tokenizer.decode(ids.tolist(), skip_special_tokens=True)).strip()
 
-    def save(self, figures: Figures) -> None:
+    def save(self, figures: Figures, stopped: str | None) -> None:
         """The policy as a Hugging Face folder; its card says what was asked and what reward and KL were reached."""
         settings, counts = self.settings, self.counts
         row = SourceCounts(read=counts.rows, kept=counts.kept, digest=counts.digest)
         row.refused.update(counts.refused)
         sources = {", ".join(one.path for one in settings.prompts): row.as_dict()}
         data = {"sources": sources, "digest": counts.digest, "rows": counts.kept, "tokens": counts.tokens}
-        about = model_card(self.method, settings.model, settings.model_dump(mode="json"), data, figures)
+        about = model_card(self.method, settings.model, settings.model_dump(mode="json"), data, figures, stopped)
         is_merged = settings.lora is None or settings.lora.merge
         save_model(self.policy.model, self.tokenizer, self.output, about, is_merged=is_merged)
 

@@ -1,7 +1,7 @@
 """The watch over a training by sampled answers: does the reward still mean what it should, and when to stop.
 
-    watch = Watch(settings, held_out=score)         # score(): the held-out judge's score of the policy as it is now
-    alarm = watch.note(reading)                     # after every update; an Alarm says which rule fired, and why
+    watch = Watch(settings, held_out=score)         # score(): every held-out prompt's, of the policy as it is now
+    alarms = watch.note(reading)                    # after every update; an Alarm says which rule fired, and why
     state = watch.state()                           # plain numbers, for the checkpoint; Watch(..., state=state) goes on
 
 A reward model is right about answers like those it was trained on. A policy that is pushed far enough finds others,
@@ -12,21 +12,24 @@ score of a judge whose verdicts the policy is not trained on.
 Rules, by name. All but the last compare the mean of the last `window` readings with a limit or with the start of the
 run (its first `baseline` readings), so that one odd batch stops nothing:
 
-    kl            KL to the reference per answer is above `max_kl`, or no number
+    kl            KL to the reference per answer is above `max_kl`, or no number. By default that is the entropy of such
+                  an answer at the start: what it would cost to give one typical answer of the start and no other. A
+                  policy further away writes what the reference would not
     length        answers are `max_length_factor` times as long as at the start, or a `max_length_factor`th
     repetition    4-grams said twice, or the longest repeat, rose by `max_repetition_rise`
     sameness      the batch's different 4-grams fell to `min_distinct_share` of those at the start: one answer for all
     entropy       entropy per token is below `min_entropy_share` of that at the start
     disagreement  the reward's members differ by `max_disagreement_factor` times as much as at the start
-    held_out      the held-out score falls while the reward does not (`rlaif.train.rl.trend`)
+    held_out      the held-out score falls while the reward does not: a slope over many scores, or a drop from the best
+                  ones, prompt by prompt (`rlaif.train.rl.trend`)
 
 Pure but for `held_out`, which it calls every `held_out_every` steps. Who stops, saves and goes back is the learner.
 """
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,11 +37,11 @@ from pydantic import Field, model_validator
 
 from rlaif.checks import Check
 from rlaif.settings import PositiveInt, PromptSource, Share, Strict
-from rlaif.train.packing import Ids
-from rlaif.train.rl.repetition import measure_repetition
-from rlaif.train.rl.trend import falls
+from rlaif.train.rl.readings import Reading
+from rlaif.train.rl.trend import Fall, drops, slopes
 
 Rule = Literal["kl", "length", "repetition", "sameness", "entropy", "disagreement", "held_out"]
+LEAST_KL = 10.0  # nats per answer: taking the best of 20,000 costs less; where answers hardly vary, this is the limit
 
 
 class HeldOutSettings(Strict):
@@ -63,7 +66,9 @@ class WatchSettings(Strict):
     stop: bool = Field(True, description="Whether an alarm ends the run; false: it is noted, and the run goes on.")
     window: PositiveInt = Field(5, description="Readings that are averaged before a limit is looked at. Usual: 3-10.")
     baseline: PositiveInt = Field(10, description="Readings at the start that later ones are held against.")
-    max_kl: float | None = Field(100.0, gt=0.0, description="kl: nats per answer. Usual: 10 to 200, with the length.")
+    max_kl: Annotated[float, Field(gt=0.0)] | Literal["entropy"] | None = Field(
+        "entropy", description="kl: nats per answer; entropy: that of such an answer at the start, 10 at the least."
+    )
     max_length_factor: float | None = Field(3.0, gt=1.0, description="length: times the tokens of the start.")
     max_repetition_rise: Share | None = Field(0.3, description="repetition: rise of a share since the start.")
     min_distinct_share: Share | None = Field(0.1, description="sameness: share of different 4-grams, of the start's.")
@@ -77,53 +82,8 @@ class WatchSettings(Strict):
     held_out_level: float | None = Field(
         0.001, gt=0.0, lt=0.5, description="held_out: chance that a score without a trend looks like falling, per look."
     )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reading:
-    """One update's rollouts in numbers. `kl` is Σ log(π/π_ref) of the sampled tokens, nats per answer; `entropy` nats
-    per token; `disagreement` the standard deviation over the reward's members; `held_out` higher is better."""
-
-    step: int
-    reward: float
-    kl: float
-    length: float
-    entropy: float
-    repeated: float = 0.0
-    longest_repeat: float = 0.0
-    alike: float = 0.0
-    disagreement: float | None = None
-    held_out: float | None = None
-
-    def figures(self) -> dict[str, float]:
-        """What goes into the metrics log."""
-        return {f"watch_{name}": value for name, value in asdict(self).items() if value is not None and name != "step"}
-
-
-def read(
-    step: int,
-    *,
-    rewards: Sequence[float] | NDArray[np.floating[Any]],
-    kls: Sequence[float] | NDArray[np.floating[Any]],
-    answers: Sequence[Ids],
-    entropy: float,
-    members: NDArray[np.floating[Any]] | None = None,
-) -> Reading:
-    """The reading of one update: rewards and KLs (B,) of B answers, and, of an ensemble, each member's reward (B, M).
-    `rewards` are those of the answers, without the penalty for the KL."""
-    assert len(rewards) == len(kls) == len(answers), "one of each per answer"
-    found = measure_repetition(answers)
-    spread = None if members is None or members.shape[1] < 2 else float(members.std(axis=1, ddof=1).mean())
-    return Reading(
-        step=step,
-        reward=float(np.mean(rewards)),
-        kl=float(np.mean(kls)),
-        length=float(np.mean([len(one) for one in answers])),
-        entropy=entropy,
-        repeated=found.repeated,
-        longest_repeat=found.longest,
-        alike=found.alike,
-        disagreement=spread,
+    held_out_drop: Share | None = Field(
+        0.05, description="held_out: least drop, prompt by prompt, from the best scores; null: slopes alone."
     )
 
 
@@ -144,38 +104,50 @@ class Watch:
     def __init__(
         self,
         settings: WatchSettings,
-        held_out: Callable[[], float] | None = None,
+        held_out: Callable[[], NDArray[np.float64]] | None = None,
         state: Mapping[str, Any] | None = None,
     ) -> None:
         self.settings, self._held_out = settings, held_out
-        self.readings: list[Reading] = [Reading(**one) for one in (state or {}).get("readings", ())]
+        kept = (state or {}).get("readings", ())
+        self.readings = [Reading(**{**one, "each": tuple(one.get("each", ()))}) for one in kept]
 
     def state(self) -> dict[str, Any]:
         """Everything to go on from, as JSON has it."""
         return {"readings": [asdict(one) for one in self.readings]}
 
-    def note(self, reading: Reading) -> Alarm | None:
-        """Add a reading, with a held-out score where one is due, and say which rule it breaks."""
+    def note(self, reading: Reading) -> list[Alarm]:
+        """Add a reading, with a held-out score where one is due, and say which rules it breaks. The first is the one to
+        go back by: a fall of the held-out score, which names the best weights, before all others."""
         assert not self.readings or reading.step > self.readings[-1].step, "steps go up"
         if self._held_out is not None and reading.held_out is None and self.is_due(reading.step):
-            reading = replace(reading, held_out=self._held_out())
+            reading = reading.with_scores(self._held_out())
         self.readings.append(reading)
-        return next(self.alarms(), None)
+        return list(self._alarms())
 
     def is_due(self, step: int) -> bool:
         """Whether this step gets a held-out score: the first, and every k-th."""
         return not self.readings or step % self.settings.held_out_every == 0
 
-    def alarms(self) -> Iterator[Alarm]:
+    @property
+    def is_best(self) -> bool:
+        """Whether the newest reading has a held-out score above all before it."""
+        return self.readings[-1].held_out is not None and self.best_step() == self.readings[-1].step
+
+    def best_step(self) -> int | None:
+        """The step of the best held-out score so far; of equal ones the first."""
+        steps, scores, _ = self.scored()
+        return steps[int(np.argmax(scores))] if steps else None
+
+    def _alarms(self) -> Iterator[Alarm]:
         """The rules that the newest readings break."""
         rules = (
+            self._fall,
             self._kl,
             self._length,
             self._repetition,
             self._sameness,
             self._entropy,
             self._disagreement,
-            self._fall,
         )
         for rule in rules:
             if alarm := rule():
@@ -184,14 +156,23 @@ class Watch:
     # --- the rules
 
     def _kl(self) -> Alarm | None:
-        limit, now = self.settings.max_kl, self.readings[-1].kl
-        if not math.isfinite(now):
+        if not math.isfinite(self.readings[-1].kl):
             return self._alarm("kl", 1, "The KL to the reference is no longer a number.")
-        mean = self._last("kl")
+        mean, limit = self._last("kl"), self._max_kl()
         if limit is None or mean is None or mean <= limit:
             return None
-        why = f"The KL to the reference is {mean:.3g} nats per answer; the limit is {limit:g}."
-        return self._alarm("kl", self.settings.window, why)
+        why = f"The KL to the reference is {mean:.3g} nats per answer; the limit is {limit:.3g}"
+        if self.settings.max_kl == "entropy" and limit > LEAST_KL:
+            why += ", the entropy of such an answer at the start: these are answers that the reference would not give"
+        return self._alarm("kl", self.settings.window, f"{why}.")
+
+    def _max_kl(self) -> float | None:
+        """The limit for answers as long as the newest: nats of entropy per token of the first ones, times that."""
+        limit, count = self.settings.max_kl, self.settings.window
+        if limit != "entropy":
+            return limit
+        start, length = _mean(self.readings[:count], "entropy"), self._last("length")
+        return None if start is None or length is None else max(LEAST_KL, start * length)
 
     def _length(self) -> Alarm | None:
         factor, start, mean = self.settings.max_length_factor, self._start("length"), self._last("length")
@@ -245,19 +226,36 @@ class Watch:
         return self._alarm("disagreement", self.settings.window, why)
 
     def _fall(self) -> Alarm | None:
-        level, newest = self.settings.held_out_level, self.readings[-1]
-        if level is None or newest.held_out is None:
-            return None
-        steps, scores, rewards = self.scored()
-        found = falls(steps, scores, rewards, shortest=self.settings.held_out_window, level=level)
+        newest = self.readings[-1]
+        found = None if newest.held_out is None else self._clearest_fall()
         if found is None:
             return None
+        seen = f" on {found.num_prompts} prompts" if found.num_prompts else ""
         why = (
-            f"The held-out score fell from {found.score_from:.3g} to {found.score_to:.3g} between steps {found.since} "
-            f"and {newest.step} while the reward went from {found.reward_from:.3g} to {found.reward_to:.3g}: they no "
-            f"longer measure the same (p = {found.p:.1g} for no fall)."
+            f"The held-out score fell from {found.score_from:.3g} to {found.score_to:.3g}{seen} between steps "
+            f"{found.since} and {newest.step} while the reward went from {found.reward_from:.3g} to "
+            f"{found.reward_to:.3g}: they no longer measure the same (p = {found.p:.1g} for no fall)."
         )
-        return Alarm("held_out", newest.step, found.best, why)
+        return Alarm("held_out", newest.step, self.best_step() or 0, why)
+
+    def _clearest_fall(self) -> Fall | None:
+        """Both tests share the level, where both can be made: a drop needs the prompts' own scores."""
+        level, least, shortest = (
+            self.settings.held_out_level,
+            self.settings.held_out_drop,
+            self.settings.held_out_window,
+        )
+        if level is None:
+            return None
+        steps, scores, rewards = self.scored()
+        each = [np.array(one.each) for one in self.readings if one.held_out is not None]
+        if least is None or not all(len(one) for one in each):
+            return slopes(steps, scores, rewards, shortest=shortest, level=level)
+        found = (
+            slopes(steps, scores, rewards, shortest=shortest, level=level / 2),
+            drops(steps, each, rewards, least=least, level=level / 2),
+        )
+        return min((one for one in found if one), key=lambda one: one.p, default=None)
 
     # --- what they look at
 
