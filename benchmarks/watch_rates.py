@@ -1,6 +1,6 @@
 """How often the watch over a training stops a healthy run, and how soon it finds a planted fault, over simulated runs.
 
-    python -m benchmarks.watch_rates                 # 2,000 runs of each kind: an hour on one core
+    python -m benchmarks.watch_rates                 # 2,000 runs of each kind: several hours on one core
     python -m benchmarks.watch_rates --runs 100 --kinds flat "hacked early"
 
 A run is 400 updates with a held-out score every 10. Healthy ones rise and level off, stay where they are, or wander;
