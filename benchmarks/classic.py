@@ -44,7 +44,7 @@ STOPPED = TrainingStopped.exit_code
 QUICK = {
     "answers": 16,
     "updates": 4,
-    "hacked_updates": 24,
+    "hacked_updates": 12,
     "hacked_rate": 2e-3,
     "held_out": 24,
     "shares": 12,
@@ -117,9 +117,17 @@ def train_reward_model(folder: Path, seed: int, engine: str, judged: int) -> Pat
     rlaif("generate", "--config", "quickstart.yaml", "--json", *[flag for text in sets for flag in ("--set", text)])
     flags = ["--config", "quickstart-reward.yaml", "--data", str(folder / "runs" / "classic" / "dataset")]
     flags += ["--output", str(folder / "reward"), "--set", f"loop.seed={seed}", "--anew", "--json"]
-    told = json.loads(rlaif("train", "reward", *flags))
-    print(f"reward model: right on {told['figures']['eval_accuracy']:.1%} of held-out pairs", flush=True)
+    rlaif("train", "reward", *flags)
+    print(
+        f"reward model: right on {eval_accuracy(folder / 'reward'):.1%} of held-out pairs", file=sys.stderr, flush=True
+    )
     return folder / "reward"
+
+
+def eval_accuracy(folder: Path) -> float:
+    """The last one in a training's log; of a training that was finished before, the command's own figures have none."""
+    lines = map(json.loads, (folder / "training" / "metrics.jsonl").read_text(encoding="utf-8").splitlines())
+    return float([line["eval_accuracy"] for line in lines if "eval_accuracy" in line][-1])
 
 
 def ppo_settings(folder: Path, name: str, reward_model: Path, chosen: argparse.Namespace) -> dict[str, Any]:
@@ -182,22 +190,29 @@ def read_log(folder: Path) -> Iterator[Reading]:
 
 
 def told(one: Trained) -> str:
-    shares, kl = one.shares, one.shares["kl_nats_per_answer"]
+    shares = one.shares
     lines = [
-        f"\n{one.name}: {shares['num_answers']} answers to {shares['num_prompts']} prompts; KL {kl['value']:.1f} "
-        f"({kl['low']:.1f} to {kl['high']:.1f}) nats per answer; {len(one.readings)} updates, {one.seconds} s"
+        f"\n{one.name}: {shares['num_answers']} answers to {shares['num_prompts']} prompts; KL "
+        f"{figure(shares['kl_nats_per_answer'], '.1f')} nats per answer; {len(one.readings)} updates, {one.seconds} s"
     ]
     for part in shares["principles"]:
         asks = part["property"] if part["wanted"] else f"not {part['property']}"
-        before, after, change = (part[name] for name in ("before", "after", "change"))
+        ends = " → ".join(figure(part[name], "6.1%", has_interval=False) for name in ("before", "after"))
         mark = "risen" if part["has_risen"] else "not shown"
-        lines.append(
-            f"  {part['id']:14} {asks:14} {before['value']:6.1%} → {after['value']:6.1%}  "
-            f"{100 * change['value']:+5.1f} ({100 * change['low']:+.1f} to {100 * change['high']:+.1f}) points  {mark}"
-        )
+        lines.append(f"  {part['id']:14} {asks:14} {ends}  change {figure(part['change'], '+.1%')}  {mark}")
     for name in ("ended_by_themselves", "sentences_of_the_world", "mean_words"):
         lines.append(f"  {name}: {shares[name]['before']:.3f} → {shares[name]['after']:.3f}")
     return "\n".join([*lines, *told_course(one)])
+
+
+def figure(found: Mapping[str, Any], form: str, *, has_interval: bool = True) -> str:
+    """`value (low to high)`; what is not defined (the KL of a policy that never moved) as `–`, with the reason."""
+    ends = [found["value"], *((found["low"], found["high"]) if has_interval else ())]
+    if any(end is None for end in ends):
+        shown = "–" if found["value"] is None else f"{found['value']:{form}}"
+        return f"{shown} ({found['because']})"
+    value, *interval = (f"{end:{form}}" for end in ends)
+    return f"{value} ({' to '.join(interval)})" if interval else value
 
 
 def told_course(one: Trained) -> Iterator[str]:

@@ -1,6 +1,6 @@
 """Do PPO, GRPO and RLOO reach the optimum of what they say they optimise? On a world where it is known exactly.
 
-    python -m benchmarks.rl_optimum                      # three β, twenty seeds, each method: about six hours on one core
+    python -m benchmarks.rl_optimum                     # three β, twenty seeds, five methods: six hours of one core
     python -m benchmarks.rl_optimum --seeds 3 --methods ppo --betas 1
     python -m benchmarks.rl_optimum --json
 
@@ -160,6 +160,8 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--share", type=float, default=1.0, help="share of the iterations")
+    parser.add_argument("--group", type=int, default=GROUP, help="answers per prompt and iteration")
+    parser.add_argument("--max-new-tokens", type=int, help="2: thirteen answers, 3: forty; default: the method's own")
     parser.add_argument("--json", action="store_true")
     asked = parser.parse_args()
     torch.set_num_threads(1)
@@ -167,7 +169,8 @@ def main() -> None:
     for name in asked.methods:
         for beta in asked.betas:
             for seed in range(asked.first_seed, asked.first_seed + asked.seeds):
-                runs.append(run(name, beta, seed, share=asked.share))
+                size = {"group": asked.group, "max_new_tokens": asked.max_new_tokens}
+                runs.append(run(name, beta, seed, share=asked.share, **size))
                 if not asked.json:
                     one = runs[-1]
                     shown = f"{one.before:.3g} -> {one.after:.2e}, {one.seconds:.0f} s"

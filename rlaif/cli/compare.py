@@ -134,8 +134,14 @@ def _people(human: list[Path] | None, more: list[Path] | None) -> list[Path]:
 def find_source(named: str, output: Path) -> Path:
     """A label file, or a run's folder. DataError where it is neither."""
     from rlaif.cli.show import find_run
+    from rlaif.documents import no_such_file
+    from rlaif.labels.rows import KINDS
 
-    return Path(named) if Path(named).is_file() else find_run(named, output)
+    if Path(named).is_file():
+        return Path(named)
+    if named.removesuffix(".gz").endswith(KINDS) and not (output / "runs" / named).exists():
+        raise no_such_file(Path(named), DataError)
+    return find_run(named, output)
 
 
 def _page(found: "Mapping[str, Any]", compared: "Compared", people: list[Path], judges: list[Path]) -> str:

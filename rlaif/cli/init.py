@@ -1,6 +1,6 @@
 """`rlaif init DIR`: lay out a project: constitution/, prompts/, outputs/ and an rlaif.yaml that explains itself.
 
-The settings file is generated from the models of `rlaif/settings.py`: every field with its description, range and
+The settings file is generated from the models of `rlaif/settings`: every field with its description, range and
 default, and its value written out, so that changing one is editing a line and never guessing a name or an indent.
 Nothing that exists is overwritten, and a failure half-way leaves nothing behind.
 """

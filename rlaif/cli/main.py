@@ -24,7 +24,7 @@ from rich.text import Text
 from typer.core import TyperCommand, TyperGroup
 
 import rlaif
-from rlaif.errors import RlaifError, StoreError
+from rlaif.errors import InputError, RlaifError, StoreError
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 BUG = 70  # EX_SOFTWARE of sysexits.h, so that a script can tell a bug from a mistake
@@ -138,6 +138,10 @@ def exit_code_of(error: Exception) -> int:
     if isinstance(error, PermissionError) or getattr(error, "errno", None) == errno.EROFS:
         say("error", f"{error}\nYou may not write or read there; choose another place, or change its permissions.")
         return StoreError.exit_code
+    if isinstance(error, NotADirectoryError | FileExistsError | IsADirectoryError) and error.filename:
+        found = f"{error.filename}: there is a file where a folder is wanted, or the other way round."
+        say("error", f"{found}\nName another place, or move what is there away.")
+        return InputError.exit_code
     say("bug", f"{type(error).__name__}: {error}\nThis is a fault in rlaif, not in what you typed.")
     try:
         say("traceback", f"{write_traceback(error)} (RLAIF_DEBUG=1 prints it)")

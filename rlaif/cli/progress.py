@@ -91,7 +91,8 @@ class StageLine:
         parts = [f"{self.reused + self.asked:,}/{self.total:,}"]
         if self.asked:
             parts += [part for part in (self.pace(), f"{time.monotonic() - self.started:,.1f} s") if part]
-        return f"{self.name}: {', '.join(parts)} ({self.counts() or 'nothing to do'})"
+        nothing = "no answer yet" if self.total else "nothing to do"
+        return f"{self.name}: {', '.join(parts)} ({self.counts() or nothing})"
 
 
 class ConsoleProgress:

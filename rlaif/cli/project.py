@@ -8,6 +8,7 @@ import typer
 
 from rlaif.settings import Settings
 
+DEFAULT_CONFIG = Path("rlaif.yaml")
 ConfigOption = Annotated[Path, typer.Option("--config", "-c", help="The settings file.")]
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a setting: judge.model=tiny-judge.")
@@ -27,6 +28,9 @@ def open_project(config: Path, sets: list[str] | None) -> Project:
     from rlaif.documents import apply_sets, read_yaml, validate
     from rlaif.errors import SettingsError
 
+    if config == DEFAULT_CONFIG and not config.exists():
+        do = "Lay a project out with `rlaif init DIR` and go there, or name a settings file with --config."
+        raise SettingsError("there is no such file here.", where=str(config), do=do)
     settings = validate(apply_sets(read_yaml(config, SettingsError), sets or []), Settings, SettingsError)
     return Project(settings, config.resolve().parent)
 
@@ -50,9 +54,8 @@ def find_store(config: Path | None, output: Path | None, store: str | None) -> P
 
     Without a word, rlaif.yaml is read where there is one.
     """
-    default = Path("rlaif.yaml")
-    if config is None and output is None and store is None and default.is_file():
-        config = default
+    if config is None and output is None and store is None and DEFAULT_CONFIG.is_file():
+        config = DEFAULT_CONFIG
     if config is not None:
         project = open_project(config, None)
         settings, base = project.settings, project.base

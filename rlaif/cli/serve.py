@@ -2,6 +2,7 @@
 
 import signal
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Literal
@@ -60,7 +61,8 @@ def serve(
             f"ready: {server.name} at {server.base_url}; Ctrl-C stops it. In rlaif.yaml:\n\n"
             f"  model: {server.name}\n  engine:\n    kind: http\n    base_urls: [{server.base_url}]\n"
         )
-        raise typer.Exit(server.wait())
+        with suppress(KeyboardInterrupt):  # the usual way to end it: nothing is left to continue
+            raise typer.Exit(server.wait())
     finally:
         typer.echo("stopping …", err=True)
         server.stop()

@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rlaif.cli import train_rl
-from rlaif.cli.project import SetOption
 from rlaif.cli.train_options import (
     AnewOption,
     ConfigOption,
     HubOption,
     ModelOption,
     OutputOption,
+    SetOption,
     as_sets,
+    check_given,
     check_installed,
     no_file,
 )
@@ -24,6 +25,7 @@ from rlaif.cli.train_options import (
 if TYPE_CHECKING:  # loaded inside the command, so that `rlaif --help` stays fast
     from rlaif.train.data_card import DataCard
     from rlaif.train.loading import Method
+    from rlaif.train.settings import ModelSettings
 
 app = typer.Typer(
     no_args_is_help=True, help="Train: SFT, reward model, DPO and its relatives on preference data; PPO and GRPO."
@@ -90,7 +92,29 @@ app.command(epilog=train_rl.EPILOG.format("grpo"))(train_rl.grpo)
 app.command("online-dpo", epilog=train_rl.EPILOG.format("online-dpo"))(train_rl.online_dpo)
 
 
-@app.command()
+@app.command(epilog="Example:  rlaif train settings dpo > dpo.yaml  ·  then  rlaif train dpo --config dpo.yaml")
+def settings(
+    method: Annotated[str, typer.Argument(help="sft, reward, dpo, ppo, grpo or online-dpo.")],
+) -> None:
+    """All settings of a method with their defaults and meanings, as a file to begin with."""
+    from rlaif.cli.settings_view import as_yaml
+    from rlaif.errors import InputError, nearest
+
+    check_installed()
+    from rlaif.train.rl.run import SETTINGS as RL_SETTINGS
+    from rlaif.train.run import SETTINGS
+
+    known: dict[str, type[ModelSettings]] = {
+        str(name): kind for name, kind in (*SETTINGS.items(), *RL_SETTINGS.items())
+    }
+    if method not in known:
+        raise InputError(
+            f"there is no method {method!r}{nearest(method, known)}.", do=f"It is one of {', '.join(known)}."
+        )
+    typer.echo(as_yaml(known[method]), nl=False)
+
+
+@app.command(epilog="Example:  rlaif train score --model outputs/models/reward --data pairs.jsonl")
 def score(
     model: Annotated[Path, typer.Option("--model", "-m", help="A folder that `rlaif train reward` wrote.")],
     data: Annotated[list[str], typer.Option("--data", "-d", help="Pairs or rankings: a file, a folder or a name.")],
@@ -136,6 +160,8 @@ def _train(
     check_installed()
     document = read_yaml(config, SettingsError) if config else no_file()
     document = apply_sets(document, [*flags, *(sets or [])])
+    if config is None:
+        check_given(document, ("model", "data", "output"))
     is_first = os.environ.get("RANK", "0") == "0"  # of several processes one speaks
     console = Console(stderr=True, quiet=not is_first)
     from rlaif.train.run import SETTINGS, run_training  # after the settings file was read: this imports torch
@@ -152,12 +178,17 @@ def _train(
         )
     if not is_first:
         return
+    report = result.report
     if as_json:
-        steps = {"steps": result.report.steps, "resumed_at": result.report.resumed_at}
-        said = {"output": str(result.folder), **steps, "figures": result.figures, "address": result.address}
+        steps = {"steps": report.steps, "resumed_at": report.resumed_at}
+        ended = {"stopped_early": report.stopped_early, "evaluated_at": report.evaluated_at}
+        said = {"output": str(result.folder), **steps, **ended, "figures": result.figures, "address": result.address}
         typer.echo(json.dumps({**said, **result.card.as_dict()}))
         return
     Console().print(figures_table(result.figures))
+    if settings.loop.patience and report.evaluated_at is not None:
+        early = "Stopped early, at" if report.stopped_early else "Ended at"
+        typer.echo(f"{early} step {report.steps}; the weights are those of step {report.evaluated_at}, the best one.")
     typer.echo(f"Model: {result.folder}\nEvery step: {result.folder}/training/metrics.jsonl")
     if result.address:
         typer.echo(f"On the hub: {result.address}")

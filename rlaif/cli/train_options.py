@@ -1,6 +1,7 @@
 """The flags that all of `rlaif train` has, and what becomes of them."""
 
 import json
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,6 +13,10 @@ if TYPE_CHECKING:  # loaded inside the command, so that `rlaif --help` stays fas
 
 ConfigOption = Annotated[Path | None, typer.Option("--config", "-c", help="The settings file; flags override it.")]
 ModelOption = Annotated[str | None, typer.Option("--model", "-m", help="A folder, a hub name or tiny-policy.")]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Override a setting: loop.epochs=2. All: rlaif train settings."),
+]
 OutputOption = Annotated[str | None, typer.Option("--output", "-o", help="Folder for the trained model.")]
 HubOption = Annotated[
     str | None,
@@ -40,6 +45,17 @@ def as_sets(model: str | None, data: list[str] | None, output: str | None, push_
         paths = [{"path": str(Path(one).absolute()) if Path(one).exists() else one, "name": one} for one in data]
         found.append(f"data={json.dumps(paths)}")
     return found
+
+
+def check_given(document: "Document", names: Sequence[str]) -> None:
+    """Raise SettingsError, in terms of flags, where neither a file nor a flag says what is needed."""
+    from rlaif.errors import SettingsError
+
+    if missing := [f"--{name}" for name in names if not document.value.get(name)]:
+        raise SettingsError(
+            f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing.",
+            do="Give them as flags, or in a settings file: --config FILE. An example: --help.",
+        )
 
 
 def check_installed() -> None:

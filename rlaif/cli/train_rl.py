@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rlaif.cli.project import SetOption
 from rlaif.cli.train_options import (
     AnewOption,
     ConfigOption,
     HubOption,
     ModelOption,
     OutputOption,
+    SetOption,
     as_sets,
+    check_given,
     check_installed,
     no_file,
 )
@@ -105,6 +106,8 @@ def train_rl(
 
     check_installed()
     document = apply_sets(read_yaml(config, SettingsError) if config else no_file(), [*flags, *(sets or [])])
+    if config is None:
+        check_given(document, ("model", "prompts", "output"))
     is_first = os.environ.get("RANK", "0") == "0"  # of several processes one speaks
     console = Console(stderr=True, quiet=not is_first)
     from rlaif.experiment.judged import Judges
@@ -133,7 +136,8 @@ def train_rl(
         is_back = report.returned_to is not None
         title = f"Iteration {report.returned_to}" if is_back else "Last iteration, and the trained policy (final)"
         Console().print(figures_table(result.figures, title=title))
-        typer.echo(f"Where the time went: {as_line(report.seconds)}")
+        if report.seconds:
+            typer.echo(f"Where the time went: {as_line(report.seconds)}")
         typer.echo(f"Model: {result.folder}\nEvery iteration: {result.folder}/training/metrics.jsonl")
         if result.alarms:
             typer.echo(f"Alarms: {result.folder}/training/alarms.jsonl")

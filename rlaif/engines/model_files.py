@@ -17,6 +17,7 @@ from typing import Any
 
 from rlaif.bundled import TINY_MODELS, resolve_model
 from rlaif.engines.base import ModelIdentity
+from rlaif.engines.hub_errors import hub_errors
 from rlaif.errors import EngineUnavailable, InputError, nearest
 from rlaif.identity import digest
 from rlaif.settings import EngineSettings
@@ -133,13 +134,11 @@ def _check_folder(name: str, folder: Path) -> None:
 
 def _from_hub(name: str, settings: EngineSettings) -> ModelFiles:
     """Fetch the small files (from the local cache where the hub cannot be reached); the folder's name is the commit."""
-    from httpx import HTTPError
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     try:
         found = snapshot_download(name, revision=settings.revision, allow_patterns=list(_SMALL_FILES))
-    except (HfHubHTTPError, LocalEntryNotFoundError, HTTPError, OSError) as error:
+    except hub_errors() as error:
         revision = f" at revision {settings.revision!r}" if settings.revision else ""
         raise EngineUnavailable(
             f"model {name!r}{revision} is not a folder here, and the hub did not give it: {_first_line(error)}",

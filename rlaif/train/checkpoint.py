@@ -24,6 +24,7 @@ from rlaif.errors import InputError, StoreError
 from rlaif.train.sharding import resharded, spread, spread_state, whole_weights
 
 _NAME = re.compile(r"checkpoint-(\d+)\.pt")
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,17 +43,25 @@ class State:
 
     def check(self, identity: Mapping[str, str], folder: Path) -> None:
         """Raise InputError when this is not the state of the run that `identity` describes."""
-        differing = sorted(
-            name for name in {*identity, *self.identity} if identity.get(name) != self.identity.get(name)
+        check_identity(self.identity, identity, folder)
+
+
+def check_identity(kept: Mapping[str, str], identity: Mapping[str, str], folder: Path, more: str = "") -> None:
+    """Raise InputError when what is kept is not of the run that `identity` describes; `more` is known of it."""
+    differing = sorted(name for name in {*identity, *kept} if identity.get(name) != kept.get(name))
+    if differing:
+        name, others = differing[0], differing[1:]
+        raise InputError(
+            f"the checkpoint is of another run: {name} was {_short(kept.get(name))}, "
+            f"now it is {_short(identity.get(name))}" + (f" (also {', '.join(others)})." if others else ".") + more,
+            where=str(folder),
+            do="Choose another output folder, or begin anew in this one: --anew.",
         )
-        if differing:
-            name, others = differing[0], differing[1:]
-            raise InputError(
-                f"the checkpoint is of another run: {name} was {self.identity.get(name)}, "
-                f"now it is {identity.get(name)}" + (f" (also {', '.join(others)})." if others else "."),
-                where=str(folder),
-                do="Choose another output folder, or remove this one to begin anew.",
-            )
+
+
+def _short(value: str | None) -> str:
+    """A digest by its beginning."""
+    return value[:12] if value and _DIGEST.fullmatch(value) else str(value)
 
 
 def trained_weights(module: nn.Module) -> dict[str, torch.Tensor]:
@@ -90,6 +99,12 @@ def newest(folder: Path, *, at_most: int | None = None) -> State | None:
     return State(**read_whole(found[-1])) if found else None
 
 
+def newest_identity(folder: Path) -> dict[str, str] | None:
+    """Which run the newest checkpoint is of; its tensors are not read."""
+    found = _checkpoints(folder)
+    return dict(read_whole(found[-1][1], is_mapped=True)["identity"]) if found else None
+
+
 def oldest_step(folder: Path) -> int:
     """The step of the oldest checkpoint that is kept; 0 without any."""
     return min((step for step, _ in _checkpoints(folder)), default=0)
@@ -116,9 +131,10 @@ def write_whole(path: Path, value: Any) -> None:
         os.close(folder)
 
 
-def read_whole(path: Path) -> Any:
+def read_whole(path: Path, *, is_mapped: bool = False) -> Any:
+    """What `write_whole` wrote; `is_mapped`: tensors are read when they are looked at."""
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=is_mapped)
     except (OSError, RuntimeError, ValueError, EOFError) as error:
         do = "Remove this file; the run then goes on from the checkpoint before it."
         raise StoreError(f"the checkpoint cannot be read: {error}", where=str(path), do=do) from error

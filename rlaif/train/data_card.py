@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rlaif.errors import DataError
+from rlaif.train.tokenise import TOO_LONG
 
 MAX_REFUSED_GAP = 0.01
 
@@ -63,13 +64,17 @@ class DataCard:
         if not self.num_rows:
             reasons = sum((counts.refused for counts in self.sources.values()), Counter[str]())
             listed = ", ".join(f"{count} × {reason}" for reason, count in reasons.items()) or "the data are empty"
-            raise DataError(f"no row is left to {purpose}: {listed}.", do="Raise max_length, or correct the data.")
+            do = "Raise max_length, set too_long, or correct the data." if TOO_LONG in reasons else "Correct the data."
+            raise DataError(f"no row is left to {purpose}: {listed}.", do=do)
         shares = {name: counts.refused_share for name, counts in self.sources.items() if counts.read}
         low, high = min(shares, key=lambda name: shares[name]), max(shares, key=lambda name: shares[name])
         if shares[high] - shares[low] > MAX_REFUSED_GAP and not allow_uneven:
+            reasons = self.sources[high].refused
+            why = ", ".join(f"{count} {reason}" for reason, count in reasons.items())
+            remedy = "Raise max_length or set too_long" if TOO_LONG in reasons else "Look at these rows"
             raise DataError(
-                f"{high!r} lost {shares[high]:.1%} of its rows, {low!r} only {shares[low]:.1%}.",
-                do="Raise max_length or set too_long, or go on knowingly with allow_uneven: true.",
+                f"{high!r} lost {shares[high]:.1%} of its rows ({why}), {low!r} only {shares[low]:.1%}.",
+                do=f"{remedy}, or go on knowingly with allow_uneven: true.",
             )
         if empty := [name for name, counts in self.sources.items() if not counts.read]:
             raise DataError(f"{empty[0]!r} holds no rows.", do="Correct its path or split, or leave it out of `data`.")

@@ -7,10 +7,56 @@ from typing import Any
 
 from accelerate import Accelerator
 
-from rlaif.documents import write_yaml
+from rlaif.documents import read_yaml, write_yaml
+from rlaif.errors import InputError
 from rlaif.settings import Strict
 from rlaif.train import checkpoint
-from rlaif.train.saving import unmark_saved
+from rlaif.train.saving import is_saved, unmark_saved
+from rlaif.train.tracking import flat
+
+_MOST_SHOWN = 5  # settings that are named one by one
+
+
+def check_output(output: Path, model: str, *, begin_anew: bool = False) -> None:
+    """Raise InputError where a training would write over a model that it did not make."""
+    if output.exists() and not output.is_dir():
+        raise InputError("the output is a file.", where=str(output), do="Name a folder; it is made if need be.")
+    if output.resolve() == Path(model).resolve():
+        raise InputError(
+            "the output is the folder of the model that is trained, which would be written over.",
+            where=str(output),
+            do="Choose another output folder.",
+        )
+    if is_saved(output) and not (output / "training").is_dir() and not begin_anew:
+        raise InputError(
+            "the output folder holds a model, and nothing of the training that made it.",
+            where=str(output),
+            do="Choose another output folder, or write over that model with --anew.",
+        )
+
+
+def check_same_run(folder: Path, identity: Mapping[str, str], settings: Strict, free: Any) -> None:
+    """Raise InputError, before anything is computed or written, when the checkpoints that lie there are of another
+    run. `free` are the settings that may differ."""
+    kept = checkpoint.newest_identity(folder)
+    if kept is None:
+        return
+    is_other = kept.get("settings") != identity.get("settings")
+    more = _changed(folder / "settings.yaml", settings, free) if is_other else ""
+    checkpoint.check_identity(kept, identity, folder, more)
+
+
+def _changed(file: Path, settings: Strict, free: Any) -> str:
+    """Which settings are others than those of the file, in words; nothing when they cannot be compared."""
+    try:
+        before = type(settings).model_validate(read_yaml(file).value)
+    except (InputError, ValueError):
+        return ""
+    was, now = (flat(one.model_dump(mode="json", exclude=free)) for one in (before, settings))
+    names = sorted(name for name in {*was, *now} if was.get(name) != now.get(name))
+    shown = [f"{name} (was {was.get(name, 'not set')}, now {now.get(name, 'not set')})" for name in names]
+    more = f" and {len(shown) - _MOST_SHOWN} more" if len(shown) > _MOST_SHOWN else ""
+    return f" Settings that differ: {', '.join(shown[:_MOST_SHOWN])}{more}." if shown else ""
 
 
 def give_up_others(

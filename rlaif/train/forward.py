@@ -6,7 +6,7 @@
 
 Every trainer goes through here and nowhere else, with the batches of `rlaif.train.packing`, packed or padded. Both
 classes are modules, so that DDP and FSDP wrap them and see their forward. The transformers model inside is unmodified;
-its backbone runs on every token, its head on the rows that are read.
+its backbone runs on every token, its head (and, where it is ours, its last layer) on the rows that are read.
 
 Sums over a sequence are taken in float64: a log-probability of -1500 nats has steps of 1e-4 in float32, and DPO's
 log-ratio is a difference of four such numbers.
@@ -27,6 +27,7 @@ from rlaif.train.attention import no_mask, use_packed_attention
 from rlaif.train.fused_layer import fuse_layers
 from rlaif.train.head import CHUNK_ROWS, Head, TokenScores, token_logprobs
 from rlaif.train.packing import Batch, TokenSequence, pack, pad
+from rlaif.train.products import product_dtype, steady_rows
 from rlaif.train.ragged import sums_of
 from rlaif.train.tied import left_with, tie_gradients
 
@@ -43,7 +44,7 @@ class LogprobModel(nn.Module):
         self.model, self.chunk_rows, self.temperature = model, chunk_rows, temperature
 
     def forward(self, batch: Batch, *, with_stats: bool = False) -> TokenScores:
-        hidden = hidden_states(self.model, batch).index_select(0, batch.rows)
+        hidden = states_at(self.model, batch, batch.rows)
         head = head_of(self.model).at_temperature(self.temperature)
         return token_logprobs(hidden, head, batch.targets, chunk_rows=self.chunk_rows, with_stats=with_stats)
 
@@ -56,7 +57,7 @@ class RewardModel(nn.Module):
         self.model = model
 
     def forward(self, batch: Batch) -> Tensor:
-        last = hidden_states(self.model, batch).index_select(0, batch.lasts)
+        last = states_at(self.model, batch, batch.lasts)
         score = inner_model(self.model).score
         wide = torch.promote_types(last.dtype, torch.float32)
         with torch.autocast(last.device.type, enabled=False):
@@ -69,11 +70,34 @@ def inner_model(model: Any) -> Any:
     return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
-def hidden_states(model: Any, batch: Batch) -> Tensor:
-    """What the backbone makes of every token: (R · N, C)."""
+def states_at(model: Any, batch: Batch, rows: Tensor) -> Tensor:
+    """What the backbone makes of the tokens at `rows`, in their order; one may be named twice: (len(rows), C)."""
+    asked = _asked(rows, batch, inner_model(model))
+    found = hidden_states(model, batch, asked)
+    if asked is None or len(found) > len(asked):
+        return found.index_select(0, rows)
+    return found.index_select(0, torch.searchsorted(asked, rows))
+
+
+def _asked(rows: Tensor, batch: Batch, model: Any) -> Tensor | None:
+    """The rows in ascending order, each once, and some others where products want a steady number of them; None where
+    that is all, or the layers are not ours."""
+    if not batch.segments or rows.device.type != "cpu":
+        return None
+    is_asked = torch.zeros(batch.ids.numel(), dtype=torch.bool)
+    is_asked[rows] = True
+    weight = model.get_input_embeddings().weight
+    idle = -int(is_asked.sum()) % steady_rows(product_dtype(weight), weight.device)
+    is_asked[(~is_asked).nonzero()[:idle, 0]] = True
+    return None if is_asked.all() else is_asked.nonzero()[:, 0]
+
+
+def hidden_states(model: Any, batch: Batch, asked: Tensor | None = None) -> Tensor:
+    """What the backbone makes of every token: (R · N, C). Of those at `asked` alone (in ascending order), where its
+    last layer is one of `rlaif.train.fused_layer`'s: (len(asked), C)."""
     inputs: dict[str, Any] = {"input_ids": batch.ids, "position_ids": batch.positions, "use_cache": False}
     if batch.segments:
-        inputs |= {"segments": batch.segments, "attention_mask": no_mask(batch.ids)}
+        inputs |= {"segments": batch.segments, "asked": asked, "attention_mask": no_mask(batch.ids)}
     else:
         inputs |= {"attention_mask": batch.attention_mask}
     hidden: Tensor = inner_model(model).base_model(**inputs).last_hidden_state
@@ -130,6 +154,11 @@ def check_packing(model: Any, *, length: int = 24) -> None:
     model.eval()
     try:
         wanted = _plain_results(inner, sequences)
+        if not torch.isfinite(wanted).all():
+            raise InputError(
+                f"the outputs of this {type(inner).__name__} are no numbers: its weights hold NaN or infinities.",
+                do="Its training may have diverged; use an earlier checkpoint.",
+            )
         for batch in (pack(families), pad(families)):
             gap = float((_results(model, batch.to(inner.device)) - wanted).abs().max())
             if not gap <= _TOLERANCE.get(inner.dtype, _LOW_PRECISION_TOLERANCE):

@@ -21,11 +21,11 @@ import torch.nn.functional as F  # noqa: N812 - torch's own habit
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from rlaif.train.products import add_to, product_dtype, put_product, steady_rows
 from rlaif.train.tied import Left
 
 CHUNK_ROWS = 256
 _TILE_COLUMNS = {"cpu": 1 << 13}  # x CHUNK_ROWS: 8 MB of float32, which a CPU keeps in its cache
-_ROWS_OF_BF16 = 128  # on a CPU a kernel for bfloat16 is built per shape: steady shapes are worth some idle rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +76,9 @@ def token_logprobs(
     as `chunk_rows` rows of a vocabulary of 8,192 (on a GPU: of the whole one)."""
     assert hidden.dim() == 2, "(tokens, width)"
     assert targets.shape == hidden.shape[:1], "one target per hidden state"
-    device, vocabulary = hidden.device.type, len(head.weight)
-    is_cast = torch.is_autocast_enabled(device)
-    product_dtype = torch.get_autocast_dtype(device) if is_cast else hidden.dtype
-    held = chunk_rows * min(_TILE_COLUMNS.get(device, vocabulary), vocabulary)
-    settings = _Settings(held, product_dtype, head.scale, head.softcap, with_stats, head.left)
+    vocabulary = len(head.weight)
+    held = chunk_rows * min(_TILE_COLUMNS.get(hidden.device.type, vocabulary), vocabulary)
+    settings = _Settings(held, product_dtype(hidden), head.scale, head.softcap, with_stats, head.left)
     logprobs, entropy, is_greedy = _score(hidden, head.weight, head.bias, targets, settings)
     return TokenScores(logprobs, entropy, is_greedy)
 
@@ -136,9 +134,9 @@ class _TiledLogprobs(torch.autograd.Function):
                     to_bias[at] = by_logit.sum(dim=0)
                 by_logit = by_logit.to(settings.dtype)
                 if to_weight is not None:
-                    to_weight[at] = by_logit.T @ cast
+                    put_product(to_weight[at], by_logit.T, cast)
                 if to_hidden is not None:
-                    _add_product(to_hidden, by_logit, weight[at].to(settings.dtype))
+                    add_to(to_hidden, by_logit, weight[at].to(settings.dtype))
         if to_hidden is not None:
             to_hidden = to_hidden[: len(targets)].to(hidden.dtype)
         if to_weight is not None and settings.left is not None and wants_hidden:
@@ -221,8 +219,7 @@ def _wide(hidden: Tensor) -> torch.dtype:
 def _cast_rows(hidden: Tensor, dtype: torch.dtype) -> Tensor:
     """Hidden states in the products' type, with idle rows of zeros where shapes should be steady."""
     cast = hidden.to(dtype)
-    is_steady = dtype == torch.bfloat16 and hidden.device.type == "cpu"
-    idle = -len(hidden) % _ROWS_OF_BF16 if is_steady else 0
+    idle = -len(hidden) % steady_rows(dtype, hidden.device)
     if idle:
         cast = F.pad(cast, (0, 0, 0, idle))
     return cast
@@ -260,11 +257,3 @@ def _by_logit(
         by_logit = logprobs.exp().mul_(logprobs.mul_(-gradient.by_entropy[:, None]).sub_(gradient.common[:, None]))
     by_logit[rows, targets[rows] - at.start] += gradient.by_logprob[rows]
     return by_logit if capped is None and settings.scale == 1.0 else by_logit.mul_(steepness)
-
-
-def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
-    """total += left @ right, in one product where the types agree."""
-    if left.dtype == total.dtype:
-        total.addmm_(left, right)
-    else:
-        total += left @ right

@@ -7,6 +7,7 @@ folder goes up without `training/` (checkpoints and settings with local paths). 
 
 from pathlib import Path
 
+from rlaif.engines.hub_errors import hub_errors
 from rlaif.errors import EngineUnavailable, StoreError
 
 _NOT_SENT = ["training/*", "training/**/*", ".partial/*", ".partial/**/*"]
@@ -14,30 +15,26 @@ _NOT_SENT = ["training/*", "training/**/*", ".partial/*", ".partial/**/*"]
 
 def make_repository(name: str, *, is_private: bool) -> None:
     """Make the model repository, if there is none; raise EngineUnavailable where the hub refuses."""
-    from httpx import HTTPError
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalTokenNotFoundError
 
     try:
         HfApi().create_repo(name, repo_type="model", private=is_private, exist_ok=True)
-    except (HfHubHTTPError, HFValidationError, LocalTokenNotFoundError, HTTPError, OSError) as error:
+    except hub_errors() as error:
         raise EngineUnavailable(
             f"the hub repository {name!r} cannot be made: {_first_line(error)}",
-            do="Check its name (org/name) and log in with `hf auth login`, or leave push_to_hub out.",
+            do="Check the network and its name (org/name), log in with `hf auth login`, or leave push_to_hub out.",
         ) from error
 
 
 def push(folder: Path, name: str) -> str:
     """Send a saved model; files the hub has already are not sent again. Returns the commit's address."""
-    from httpx import HTTPError
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError
 
     try:
         commit = HfApi().upload_folder(
             repo_id=name, folder_path=folder, ignore_patterns=_NOT_SENT, commit_message="Trained with rlaif"
         )
-    except (HfHubHTTPError, LocalTokenNotFoundError, HTTPError, OSError) as error:
+    except hub_errors() as error:
         raise StoreError(
             f"the model is saved, but the hub did not take it: {_first_line(error)}",
             where=str(folder),

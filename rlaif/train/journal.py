@@ -11,7 +11,8 @@ run's log is cut back to where its checkpoint stood.
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from rlaif.train import checkpoint
 from rlaif.train.settings import StepSettings
 from rlaif.train.sharding import whole
 from rlaif.train.stepping import Figures, Stepper
+from rlaif.train.tracking import begin_tracking
 
 
 class Journal:
@@ -87,22 +89,27 @@ class Journal:
         self.accelerator.wait_for_everyone()
         return state
 
-    def begin_tracking(self, settings: Mapping[str, Any]) -> None:
+    def reached(self, *, is_best: bool = False) -> tuple[Figures, Figures | None]:
+        """The figures of the last step, and those of the last evaluation with its step; with `is_best`, of the first
+        evaluation with the least loss. On other processes than the first, which writes the log, there are none."""
+        if not self.accelerator.is_main_process:
+            return {}, None
+        lines: list[Figures] = [json.loads(line) for line in self.log.read_text(encoding="utf-8").splitlines()]
+        steps = [line for line in lines if "loss" in line]
+        last = {name: value for name, value in steps[-1].items() if name != "step"} if steps else {}
+        evaluations = [line for line in lines if "eval_loss" in line]
+        if not evaluations:
+            return last, None
+        return last, min(evaluations, key=lambda line: line["eval_loss"]) if is_best else evaluations[-1]
+
+    @contextmanager
+    def tracking(self, settings: Mapping[str, Any]) -> Iterator[None]:
+        """Trackers are told what is written from here on. Afterwards each is ended by itself: accelerate's end_training
+        would also end the process group, and there would be no second run."""
         if self.settings.trackers:
-            self.accelerator.init_trackers("rlaif", config=_flat(settings))
-
-    def end_tracking(self) -> None:
-        """Not accelerate's end_training: that would also end the process group, and there would be no second run."""
-        for tracker in self.accelerator.trackers:
-            tracker.finish()
-
-
-def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, int | float | str | bool]:
-    """Nested settings as one level of scalars, which is what trackers take."""
-    found: dict[str, int | float | str | bool] = {}
-    for name, value in settings.items():
-        if isinstance(value, Mapping):
-            found |= _flat(value, f"{prefix}{name}.")
-        else:
-            found[prefix + name] = value if isinstance(value, int | float | str) else str(value)
-    return found
+            begin_tracking(self.accelerator, self.folder, self.identity, settings)
+        try:
+            yield
+        finally:
+            for tracker in self.accelerator.trackers:
+                tracker.finish()

@@ -1,5 +1,7 @@
 """The model and the tokenizer a training begins with, checked against each other, the method and the settings."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import Any, Literal
 
@@ -18,7 +20,22 @@ Method = Literal["sft", "reward", "dpo", "ppo", "grpo", "online-dpo"]
 def load_tokenizer(name: str) -> Any:
     from transformers import AutoTokenizer
 
-    return AutoTokenizer.from_pretrained(name)
+    with _readable("tokenizer", name):
+        return AutoTokenizer.from_pretrained(name)
+
+
+@contextmanager
+def _readable(what: str, name: str) -> Iterator[None]:
+    """InputError for files that are damaged, missing or of an unknown kind."""
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
+        raise InputError(
+            f"the {what} of {name!r} cannot be loaded: {str(error).partition(chr(10))[0].rstrip(': ')}.",
+            do="A model's folder holds config.json, *.safetensors, tokenizer.json and tokenizer_config.json, whole.",
+        ) from error
 
 
 def load_model(
@@ -31,13 +48,15 @@ def load_model(
     """The model in float32, checked against the method, the tokenizer and the settings, ready for packed batches."""
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    config = AutoConfig.from_pretrained(name)
+    with _readable("model", name):
+        config = AutoConfig.from_pretrained(name)
     _check_kind(method, name, config)
     _check_length(name, config, settings.max_length)
-    if method == "reward":
-        model = load_reward_model(name, tokenizer, seed=settings.loop.seed, num_outputs=heads.num_outputs)
-    else:
-        model = AutoModelForCausalLM.from_pretrained(name, dtype=torch.float32)
+    with _readable("model", name):
+        if method == "reward":
+            model = load_reward_model(name, tokenizer, seed=settings.loop.seed, num_outputs=heads.num_outputs)
+        else:
+            model = AutoModelForCausalLM.from_pretrained(name, dtype=torch.float32)
     num_embeddings = model.get_input_embeddings().weight.shape[0]
     if len(tokenizer) > num_embeddings:
         raise InputError(

@@ -25,6 +25,7 @@ from torch import nn
 
 from rlaif.train import checkpoint
 from rlaif.train.batches import Plan, divide, plan_run
+from rlaif.train.interrupting import interruptions
 from rlaif.train.journal import Journal
 from rlaif.train.memory import keep_memory
 from rlaif.train.settings import LoopSettings
@@ -36,13 +37,15 @@ Watcher = Callable[[int, int, Figures], None]  # steps done, steps in all, the f
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """How a training ended."""
+    """How a training ended. `last` are the last step's figures, `evaluation` those of the weights that are left: with
+    `patience` the best evaluation's. `evaluated_at` is its step."""
 
     steps: int
     resumed_at: int
     last: Figures
     evaluation: Figures | None
     stopped_early: bool
+    evaluated_at: int | None = None
 
 
 def train(
@@ -56,13 +59,14 @@ def train(
     accelerator: Accelerator | None = None,
     watch: Watcher = lambda done, total, figures: None,
     place_of: Callable[[int], str] = str,
+    say: Callable[[str], None] = lambda text: None,
 ) -> Report:
     """Train `module` on the task's rows, from the folder's newest checkpoint or from the start. `place_of` names a row
-    in an error, by default by its number."""
+    in an error, by default by its number. Ctrl-C keeps the step at hand before it ends the run."""
     keep_memory()
     stepper = Stepper(module, settings, accelerator or make_accelerator(settings, folder))
     loop = _Loop(task, stepper, settings, folder, dict(identity or {}), evaluation, watch)
-    loop.place_of = place_of
+    loop.place_of, loop.say = place_of, say
     return loop.run()
 
 
@@ -86,28 +90,38 @@ class _Loop:
         )
         self.best_loss, self.evaluations_since_best = math.inf, 0
         self.place_of: Callable[[int], str] = str
+        self.say: Callable[[str], None] = lambda text: None
 
     def run(self) -> Report:
-        first = self.resume()
-        self.journal.begin_tracking(self.settings.model_dump(mode="json"))
-        last: Figures = {}
-        evaluated: Figures | None = None
-        done = first
-        is_over = self.is_patience_spent()
+        done = first = self.resume()
+        if first:
+            how = "all steps were taken already" if first == self.plan.num_steps else "going on"
+            self.say(f"{how}, after step {first} of {self.plan.num_steps}")
+        is_over = done == self.plan.num_steps or self.is_patience_spent()
         self.module.train()
-        while done < self.plan.num_steps and not is_over:
-            last = self.step(done)
-            done += 1
-            self.write(done, last)
-            is_last = done == self.plan.num_steps
-            if self.evaluation and (is_last or done % (self.settings.eval_every or self.plan.num_steps) == 0):
-                evaluated = self.evaluate(done)
-                is_over = self.is_patience_spent()
-            if is_last or is_over or done % self.settings.save_every == 0:
-                self.save(done)
+        told = self.settings.model_dump(mode="json")
+        with self.journal.tracking(told), interruptions(self.accelerator) as is_asked:
+            while not is_over:
+                self.write(done + 1, self.step(done))
+                done += 1
+                is_over = done == self.plan.num_steps
+                if self.evaluation and (is_over or done % (self.settings.eval_every or self.plan.num_steps) == 0):
+                    self.evaluate(done)
+                    is_over = is_over or self.is_patience_spent()
+                is_stopped = is_asked()
+                if is_over or is_stopped or done % self.settings.save_every == 0:
+                    self.save(done)
+                if is_stopped:
+                    self.say(f"stopped after step {done} of {self.plan.num_steps}, which is kept in {self.folder}")
+                    raise KeyboardInterrupt
         self.restore_best()
-        self.journal.end_tracking()
-        return Report(done, first, last, evaluated, is_over)
+        return self.report(first, done)
+
+    def report(self, first: int, done: int) -> Report:
+        """How the run ended, also when another call of it took the last step."""
+        last, evaluated = self.journal.reached(is_best=bool(self.settings.patience))
+        at = None if evaluated is None else int(evaluated.pop("step"))
+        return Report(done, first, last, evaluated, done < self.plan.num_steps, at)
 
     # --- one step
 

@@ -1,5 +1,6 @@
 """The rows of a preference dataset, one by one, each with its place: a Parquet or JSONL file (also .gz), a folder of
-Parquet files such as `rlaif generate` writes, or whatever `datasets` can load. What a row means is decided in `rows`.
+Parquet files such as `rlaif generate` writes, or whatever `datasets` can load or has saved. What a row means is decided
+in `rows`.
 """
 
 import gzip
@@ -75,9 +76,26 @@ def _dataset_rows(name: str, split: str, config: str | None) -> Iterator[RawRow]
     import datasets
 
     try:
-        loaded = datasets.load_dataset(name, config, split=split)
-    except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
+        loaded = _saved(Path(name), split)
+        if loaded is None:
+            loaded = datasets.load_dataset(name, config, split=split)
+    except (OSError, ValueError, RuntimeError, LookupError, datasets.exceptions.DatasetsError) as error:
         do = f"Check the name, `split` and `config`; a file ends in {', '.join(FORMATS)}."
-        raise DataError(f"the dataset cannot be loaded: {error}", where=Where(name), do=do) from error
+        found = "" if Path(name).exists() else "there is no such file or folder, and "
+        raise DataError(f"{found}the dataset cannot be loaded: {error}", where=Where(name), do=do) from error
     for number, row in enumerate(loaded, 1):
         yield Where(f"{name}[{split}] row {number}"), row
+
+
+def _saved(folder: Path, split: str) -> Any:
+    """What `save_to_disk` of datasets wrote, a dataset or splits of one; None for anything else."""
+    import datasets
+
+    if not any((folder / file).is_file() for file in ("state.json", "dataset_dict.json")):
+        return None
+    found = datasets.load_from_disk(str(folder))
+    if not isinstance(found, datasets.DatasetDict):
+        return found
+    if split not in found:
+        raise ValueError(f"there is no split {split!r}; there are {', '.join(found)}")
+    return found[split]

@@ -65,6 +65,9 @@ def preference_row(
     read = from_vote(raw, where)
     if isinstance(read, Refused):
         return read
+    if read.get("chosen") is None and read.get("completion") is not None:
+        do = "Single answers are read by `rlaif train sft`, and by `rlaif train dpo` with loss: kto."
+        raise DataError("this is one answer; a preference is between two.", where=where, do=do)
     chosen, rejected = (content_of(read, name, where) for name in ("chosen", "rejected"))
     if read.get("prompt") is not None:
         prompt = content_of(read, "prompt", where)

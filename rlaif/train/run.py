@@ -34,7 +34,13 @@ from rlaif.train.examples import (
     read_rankings,
     rows_digest,
 )
-from rlaif.train.folders import give_up_others, quiet_transformers, write_settings
+from rlaif.train.folders import (
+    check_output,
+    check_same_run,
+    give_up_others,
+    quiet_transformers,
+    write_settings,
+)
 from rlaif.train.forward import LogprobModel, RewardModel
 from rlaif.train.grouping import group_by_prompt
 from rlaif.train.heads import Heads, check_principles
@@ -106,6 +112,7 @@ def run_training(
     quiet_transformers()
     check_trackers(settings.loop.trackers)
     run = _Run(method, settings, base, say)
+    check_output(run.output, run.name, begin_anew=begin_anew)
     rows, card = run.read(settings.data)
     show_card(card)
     card.check(allow_uneven=settings.allow_uneven)
@@ -130,6 +137,7 @@ def run_training(
     }
     if begin_anew:
         give_up_others(run.output, identity, run.accelerator)
+    check_same_run(run.output / "training", identity, settings, _FREE)
     task, evaluation = run.task(rows), run.task(held_out) if held_out else None
     write_settings(run.output / "training", settings)
     report = train(
@@ -142,6 +150,7 @@ def run_training(
         accelerator=run.accelerator,
         watch=watch,
         place_of=lambda row: places[id(rows[row])],
+        say=say,
     )
     figures: Figures = {**report.last, **(report.evaluation or {})}
     run.put_together()

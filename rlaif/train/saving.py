@@ -88,26 +88,51 @@ def model_card(
     data: Mapping[str, Any],
     figures: Mapping[str, float],
     note: str | None = None,
+    *,
+    rewards: Mapping[str, tuple[str, str]] | None = None,
 ) -> str:
     """What was trained on what, how, and what it reached: the figures of the last step and evaluation. `note`: what a
-    reader has to know first."""
-    rows = "\n".join(
-        f"| {name} | {counts['read']} | {counts['kept']} | {counts['cut']} | {_listed(counts['refused'])} "
-        f"| {_listed(counts['labellers'], 'not said')} | `{counts['digest'][:16]}` |"
-        for name, counts in data["sources"].items()
-    )
+    reader has to know first; `rewards`: what labelled sampled answers, by name: in words, and its digest."""
     reached = "\n".join(f"| {name} | {value:.6g} |" for name, value in figures.items())
     return (
         f"---\nlibrary_name: transformers\n{_base_line(base)}tags: [rlaif, {method}]\n---\n\n"
         f"# {method} on {base}\n\n"
         f"Trained with `rlaif train {method}`.{f' {note}' if note else ''}\n\n"
+        + (_datasets(data) if rewards is None else _prompts(data) + _rewards(rewards))
+        + f"## Figures\n\n| | |\n|---|---|\n{reached}\n\n"
+        f"## Settings\n\n```json\n{json.dumps(settings, indent=2, ensure_ascii=False)}\n```\n"
+    )
+
+
+def _datasets(data: Mapping[str, Any]) -> str:
+    rows = "\n".join(
+        f"| {name} | {counts['read']} | {counts['kept']} | {counts['cut']} | {_listed(counts['refused'])} "
+        f"| {_listed(counts['labellers'], 'not said')} | `{counts['digest'][:16]}` |"
+        for name, counts in data["sources"].items()
+    )
+    return (
         f"## Data\n\nSHA-256 of the rows as trained: `{data['digest']}`, {data['rows']} rows, "
         f"{data['tokens']} tokens.\n\n"
         f"| dataset | read | kept | of these cut | refused | labelled by | SHA-256 of its rows |\n"
         f"|---|---|---|---|---|---|---|\n{rows}\n\n"
-        f"## Figures\n\n| | |\n|---|---|\n{reached}\n\n"
-        f"## Settings\n\n```json\n{json.dumps(settings, indent=2, ensure_ascii=False)}\n```\n"
     )
+
+
+def _prompts(data: Mapping[str, Any]) -> str:
+    rows = "\n".join(
+        f"| {name} | {counts['read']} | {counts['kept']} | {_listed(counts['refused'])} |"
+        for name, counts in data["sources"].items()
+    )
+    return (
+        f"## Prompts\n\nSHA-256 of the prompts as read: `{data['digest']}`, {data['rows']} prompts, "
+        f"{data['tokens']} tokens.\n\n"
+        f"| prompts | read | kept | refused |\n|---|---|---|---|\n{rows}\n\n"
+    )
+
+
+def _rewards(rewards: Mapping[str, tuple[str, str]]) -> str:
+    rows = "\n".join(f"| {name} | {what} | `{known[:16] or '-'}` |" for name, (what, known) in rewards.items())
+    return f"## What answers were rewarded by\n\n| part | what | SHA-256 |\n|---|---|---|\n{rows}\n\n"
 
 
 def _base_line(base: str) -> str:

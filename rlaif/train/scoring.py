@@ -26,6 +26,8 @@ from rlaif.train.heads import FILE, Array, Heads
 from rlaif.train.packing import Family
 from rlaif.train.task import Layout, accuracy_of
 
+_WANTED = "Give a folder that `rlaif train reward` wrote."
+
 
 @dataclass(frozen=True, slots=True)
 class Scores:
@@ -47,16 +49,20 @@ class RewardScorer:
         self.mean, self.std = model.config.reward_mean, model.config.reward_std or 1.0
 
     @classmethod
-    def load(cls, folder: str | Path, *, device: torch.device | str = "cpu", packing: str = "shared") -> "RewardScorer":
+    def load(
+        cls, folder: str | Path, *, device: torch.device | str = "cpu", packing: str = "shared", name: str | None = None
+    ) -> "RewardScorer":
+        """`name`: what it is called in errors."""
         from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
         path = Path(folder)
+        _check_kind(path, name or str(folder))
         model = AutoModelForSequenceClassification.from_pretrained(path, num_labels=1, dtype=torch.float32)
         if getattr(model.config, "reward_mean", None) is None:
             raise InputError(
                 "this model does not say what its rewards' mean is.",
                 where=str(path),
-                do="Give a folder that `rlaif train reward` wrote.",
+                do=_WANTED,
             )
         heads = Heads(tuple(getattr(model.config, "reward_principles", ())), getattr(model.config, "reward_members", 1))
         combination = np.array(getattr(model.config, "reward_combination", [1.0]))
@@ -87,6 +93,21 @@ class RewardScorer:
         if self.heads.members == 1:
             return Scores(together.mean(axis=1), None, by_name)
         return Scores(together.mean(axis=1), together.std(axis=1), by_name, together)
+
+
+def _check_kind(folder: Path, name: str) -> None:
+    """Raise InputError for what is no reward model; transformers would give a language model a head of noise."""
+    from transformers import AutoConfig
+
+    if not folder.is_dir() and len(folder.parts) != 2:  # two parts may be a hub's org/name
+        raise InputError("there is no such folder.", where=str(folder), do=_WANTED)
+    try:
+        kinds = AutoConfig.from_pretrained(folder).architectures or []
+    except (OSError, ValueError) as error:
+        found = f"no model can be read there: {str(error).partition(chr(10))[0]}"
+        raise InputError(found, where=str(folder), do=_WANTED) from error
+    if not any(kind.endswith("ForSequenceClassification") for kind in kinds):
+        raise InputError(f"{name!r} is no reward model ({', '.join(kinds) or 'of no known kind'}).", do=_WANTED)
 
 
 def as_line(place: str, scores: Scores) -> str:

@@ -66,6 +66,12 @@ class LoopSettings(StepSettings):
     eval_every: PositiveInt | None = Field(None, description="Steps between evaluations; default: at the end only.")
     patience: PositiveInt | None = Field(None, description="Stop after so many evaluations without a better loss.")
 
+    @model_validator(mode="after")
+    def _patience_counts_evaluations(self) -> "LoopSettings":
+        if self.patience and not self.eval_every:
+            raise ValueError("`patience` counts evaluations, and without `eval_every` there is one, at the end")
+        return self
+
 
 class LoraSettings(Strict):
     """Low-rank adapters (peft) instead of all weights; a reward model's head is trained with them."""
@@ -101,6 +107,12 @@ class TrainSettings(ModelSettings):
     labels: Labels = Field("soft", description="soft: the probability column; hard: 0 or 1, ties refused.")
     allow_uneven: bool = Field(False, description="Go on when one dataset loses more rows than another.")
     loop: LoopSettings = Field(default_factory=lambda: LoopSettings())
+
+    @model_validator(mode="after")
+    def _something_is_evaluated(self) -> "TrainSettings":
+        if self.loop.eval_every and not (self.eval_data or self.eval_share):
+            raise ValueError("loop.eval_every has nothing to evaluate on; set eval_share: 0.1, or give eval_data")
+        return self
 
     @model_validator(mode="after")
     def _names_tell_datasets_apart(self) -> "TrainSettings":

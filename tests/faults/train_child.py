@@ -1,6 +1,8 @@
 """Trains in forked children that die by SIGKILL at chosen moments, resumes each, and says how it ended.
 
-    python -m tests.faults.train_child FOLDER DEATHS METHOD…
+    python -m tests.faults.train_child FOLDER METHOD=DEATHS …
+
+METHOD is sft, reward, dpo or a loss of its family, with "-lora" behind it for adapters.
 
 One process for all, because importing torch costs more than the trainings. Every child trains
 in float32 with dropout (a wrong random state would show) and dies at one of these moments:
@@ -9,6 +11,7 @@ in float32 with dropout (a wrong random state would show) and dies at one of the
     half N       the N-th file half written
     rename N     the N-th file written but not yet in its place
     line N       half a line of the metrics log written
+    sums N       in the N-th pass over what a step has to know beforehand (KTO)
 
 Beside what the trainer writes, every child keeps the order of its data: `order/STEP` has the rows of each pass.
 """
@@ -31,9 +34,10 @@ from rlaif.train.dpo import DpoTask
 from rlaif.train.examples import TrainingRow
 from rlaif.train.forward import LogprobModel, RewardModel
 from rlaif.train.journal import Journal
+from rlaif.train.kto import KtoTask, choose_partners, with_mismatched
 from rlaif.train.reference import reference_sums
 from rlaif.train.reward import RewardTask
-from rlaif.train.settings import DpoSettings, LoopSettings, OptimiserSettings
+from rlaif.train.settings import WITHOUT_REFERENCE, DpoSettings, LoopSettings, OptimiserSettings
 from rlaif.train.sft import SftTask
 from rlaif.train.task import Layout
 from tests.train_models import llama, random_pairs
@@ -85,9 +89,19 @@ def build(method, folder):
     model = with_lora(llama(attention_dropout=0.2), method, "CAUSAL_LM")
     if method.startswith("sft"):
         return SftTask([TrainingRow(family=row.family[:1]) for row in rows], Layout()), LogprobModel(model)
-    settings = DpoSettings(model="m", data=[{"path": "d"}], output="o")
-    sums = reference_sums(LogprobModel(model), rows, Layout(), 40, cache=folder / "reference")
-    return DpoTask(rows, Layout(), settings, sums), LogprobModel(model)
+    loss = method.removesuffix("-lora").replace("dpo", "sigmoid")
+    settings = DpoSettings(model="m", data=[{"path": "d"}], output="o", loss=loss)
+    module = LogprobModel(model)
+    if loss == "kto":
+        rows = [TrainingRow(family=row.family[:1], probability=row.probability, weight=row.weight) for row in rows]
+        partners = choose_partners(rows)
+        both = with_mismatched(rows, partners, settings.max_length)
+        sums = reference_sums(module, both, Layout(), 40, cache=folder / "reference")
+        return KtoTask(rows, Layout(), settings, sums, partners), module
+    sums = None
+    if loss not in WITHOUT_REFERENCE:
+        sums = reference_sums(module, rows, Layout(), 40, cache=folder / "reference")
+    return DpoTask(rows, Layout(), settings, sums), module
 
 
 def with_lora(model, method, kind):
@@ -110,8 +124,15 @@ def arm(folder, moment, number):
             die(folder, "between passes" if is_between else "first pass" if task is self.task else "evaluation")
         return compute(self, task, rows)
 
+    def before_a_step(self, module, rows, device):
+        if next(count) == number:
+            die(folder, "sums")
+        return STEP_SUMS(self, module, rows, device)
+
     if moment == "compute":
         loop._Loop.compute = in_a_pass
+    elif moment == "sums":
+        KtoTask.step_sums = before_a_step
     else:
         arm_files(folder, moment, number)
 
@@ -201,11 +222,14 @@ def kill_and_resume(method, folder, count, *, train=train, moments=MOMENTS):
 
 
 SAVE, REPLACE = torch.save, Path.replace
-STEP, COMPUTE, WRITE = loop._Loop.step, loop._Loop.compute, Journal.write
+STEP, COMPUTE, WRITE, STEP_SUMS = loop._Loop.step, loop._Loop.compute, Journal.write, KtoTask.step_sums
 PAIRS = random_pairs(11, 0)
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    top, deaths, *methods = sys.argv[1:]
-    died = {method: kill_and_resume(method, Path(top) / method, int(deaths)) for method in methods}
+    top, *wanted = sys.argv[1:]
+    died = {}
+    for method, deaths in (one.split("=") for one in wanted):
+        moments = MOMENTS | ({"sums": 30} if method.startswith("kto") else {})
+        died[method] = kill_and_resume(method, Path(top) / method, int(deaths), moments=moments)
     sys.stdout.write(json.dumps(died) + "\n")

@@ -46,6 +46,13 @@ def test_readings_are_those_of_a_runs_log(tmp_path):
     assert [(one.step, one.reward, one.held_out) for one in readings] == [(0, 0.0, None), (1, 0.1, None), (2, 0.2, 0.8)]
 
 
+def test_the_reward_models_accuracy_is_the_last_one_in_its_log(tmp_path):
+    (tmp_path / "training").mkdir()
+    lines = [{"step": 1, "loss": 0.7}, {"step": 1, "eval_accuracy": 0.8}, {"step": 2, "eval_accuracy": 0.9}]
+    (tmp_path / "training" / "metrics.jsonl").write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
+    assert classic.eval_accuracy(tmp_path) == 0.9
+
+
 def test_what_is_told_of_a_run_has_its_course_its_alarms_and_how_it_ended():
     alarm = {"rule": "kl", "step": 2, "good_until": 1, "why": "The KL is too large."}
     readings = [
@@ -58,6 +65,14 @@ def test_what_is_told_of_a_run_has_its_course_its_alarms_and_how_it_ended():
         "  alarm at update 2 (kl, good until 1): The KL is too large.",
         "  It was stopped.",
     ]
+
+
+def test_a_figure_that_is_not_defined_is_no_number():
+    whole = {"value": 0.5, "low": 0.4, "high": 0.62}
+    assert classic.figure(whole, "+.1%") == "+50.0% (+40.0% to +62.0%)"
+    assert classic.figure(whole, ".1f", has_interval=False) == "0.5"
+    nothing = {"value": None, "low": None, "high": None, "because": "no answer differs"}
+    assert classic.figure(nothing, ".1f") == "– (no answer differs)"
 
 
 def test_only_the_run_that_is_watched_may_be_stopped(tmp_path):

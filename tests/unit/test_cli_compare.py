@@ -87,6 +87,14 @@ def test_labels_judge_plans_asks_once_and_writes_the_judges_votes(project, rlaif
     assert (project / "ann-judged.jsonl").read_bytes() == first
 
 
+def test_a_label_file_that_is_not_there_is_not_looked_for_among_the_runs(project, rlaif):
+    code, _, err = rlaif("compare", "--ai", "anne.jsonl", "--human", "ben.jsonl")
+    assert code == 2
+    assert "anne.jsonl: there is no such file" in err
+    assert "ann.jsonl?" in err
+    assert "there is no run 'anne'" in rlaif("compare", "--ai", "anne", "--human", "ben.jsonl")[2]
+
+
 def test_one_edited_principle_is_all_that_is_asked_again(project, rlaif):
     rlaif("labels", "judge", "ann.jsonl")
     (project / "new.yaml").write_text(CONSTITUTION.replace("is kind.", "is kind and warm."))

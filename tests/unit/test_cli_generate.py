@@ -184,6 +184,21 @@ def test_a_mistake_in_a_file_is_one_error_and_writes_nothing(project, rlaif, fil
     assert not (project / "outputs").exists()
 
 
+def test_where_there_is_no_project_the_way_to_one_is_named(tmp_path, monkeypatch, rlaif):
+    monkeypatch.chdir(tmp_path)
+    for command in ("generate", "plan", "watch", "revise"):
+        code, _, err = rlaif(command)
+        assert code == 2
+        assert "rlaif init DIR" in err
+
+
+def test_an_output_folder_that_is_a_file_is_one_error(project, rlaif):
+    code, _, err = rlaif("generate", "--set", "output=rlaif.yaml")
+    assert code == 2
+    assert "rlaif.yaml" in err
+    assert "a folder is wanted" in err
+
+
 def test_a_model_that_is_not_there(project, rlaif):
     code, _, err = rlaif("generate", "--set", "engine.kind=transformers", "--set", "policies.0.model=./no/such/folder")
     assert code == 2

@@ -127,6 +127,13 @@ def test_a_place_one_may_not_write_to_is_no_bug(rlaif_command, number):
     assert "choose another place" in err
 
 
+@pytest.mark.parametrize("number", [errno.ENOTDIR, errno.EEXIST, errno.EISDIR])
+def test_a_file_where_a_folder_is_wanted_is_a_mistake_and_no_bug(rlaif_command, number):
+    code, _, err = rlaif_command("doctor", action=raising(OSError(number, "not so", "rlaif.yaml")))
+    assert code == InputError.exit_code
+    assert "rlaif.yaml: there is a file where a folder is wanted" in err
+
+
 def test_another_os_error_is_not_called_a_full_disk(rlaif_command):
     code, _, err = rlaif_command("doctor", action=raising(OSError(errno.EIO, "Input/output error")))
     assert code == main.BUG

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import peft
 import pytest
+import safetensors.torch
 import torch
 import transformers
 from typer.testing import CliRunner
@@ -113,6 +114,7 @@ def test_who_labelled_the_pairs_changes_no_bit_of_the_weights(method, pairs, tmp
 def test_sft_then_dpo_on_its_result_and_a_second_call_has_nothing_to_do(pairs, tmp_path):
     first = train("sft", pairs, tmp_path / "sft")
     again = train("sft", pairs, tmp_path / "sft")
+    assert again["figures"] == first["figures"]
     assert (first["resumed_at"], again["resumed_at"], again["steps"]) == (0, 6, 6)
     kept = f"reference_cache={tmp_path / 'kept'}"
     report = train("dpo", pairs, tmp_path / "dpo", kept, "loss=ipo", "kl_new_tokens=16", model=tmp_path / "sft")
@@ -266,6 +268,21 @@ def test_a_reward_model_is_no_policy(pairs, tmp_path):
 
 
 @pytest.mark.slow
+def test_a_damaged_model_is_named(pairs, tmp_path):
+    folder = shutil.copytree(resolve_model("tiny-policy"), tmp_path / "policy")
+    weights = folder / "model.safetensors"
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[:1000])
+    with pytest.raises(InputError, match=r"the model of .* cannot be loaded"):
+        run_training("sft", settings_of(SftSettings, pairs, tmp_path / "out", model=str(folder)))
+    state = safetensors.torch.load(whole)
+    state["model.norm.weight"][3] = torch.nan
+    safetensors.torch.save_file(state, weights, metadata={"format": "pt"})
+    with pytest.raises(InputError, match="its weights hold NaN"):
+        run_training("sft", settings_of(SftSettings, pairs, tmp_path / "out", model=str(folder)))
+
+
+@pytest.mark.slow
 def test_a_pad_token_that_ends_sequences_is_refused_for_rewards(pairs, tmp_path):
     folder = shutil.copytree(resolve_model("tiny-policy"), tmp_path / "policy")
     config = json.loads((folder / "tokenizer_config.json").read_text())
@@ -308,8 +325,15 @@ def test_mistakes_in_data_and_settings_are_found_before_a_model_is_loaded(pairs,
         call("dpo", "--model", "m", "--data", pairs, "--output", "o", "--set", "loop.optimiser.learning_rat=1")
     with pytest.raises(SettingsError, match="'simpo' has no reference"):
         call("dpo", "--model", "m", "--data", pairs, "--output", "o", "--set", "loss=simpo", "--set", "reference=m")
-    with pytest.raises(SettingsError, match="output"):
+    with pytest.raises(SettingsError, match="--output is missing"):
         call("dpo", "--model", "m", "--data", pairs)
+    with pytest.raises(InputError, match=r"no method 'dp' \(did you mean 'dpo'\?\)"):
+        call("settings", "dp")
+    assert "\nloss: sigmoid\n" in call("settings", "dpo").stdout
+    single = tmp_path / "single.jsonl"
+    single.write_text(json.dumps({"prompt": "a", "completion": "b", "label": True}) + "\n")
+    with pytest.raises(DataError, match=r"single\.jsonl:1: this is one answer; a preference is between two.*\n.*kto"):
+        train("reward", single, tmp_path / "out")
     ties = tmp_path / "ties.jsonl"
     ties.write_text("".join(json.dumps({**json.loads(line), "probability": 0.5}) + "\n" for line in pairs.open()))
     with pytest.raises(DataError, match="all 48 rows are ties"):

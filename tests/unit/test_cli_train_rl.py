@@ -69,6 +69,7 @@ def test_grpo_on_a_check_makes_answers_pass_it(prompts, tmp_path):
     card = (tmp_path / "out" / "README.md").read_text()
     assert "| final_reward |" in card
     assert "| final_kl |" in card
+    assert "| check | kind check, " in card  # what labelled the answers
     assert set(report["seconds"]) >= {"rollout", "scoring", "reward", "learning"}
 
 
@@ -95,8 +96,9 @@ def test_ppo_on_a_reward_model_is_saved_and_goes_on(more, prompts, reward_folder
 @pytest.mark.slow
 def test_a_run_of_other_settings_is_refused_and_anew_gives_it_up(prompts, tmp_path):
     train("grpo", prompts, tmp_path / "out", SHORT, *TINY)
-    with pytest.raises(InputError, match="another run: settings was"):
+    with pytest.raises(InputError, match=r"another run: settings was .* differ: entropy \(was 0\.0, now 0\.1\)"):
         train("grpo", prompts, tmp_path / "out", SHORT, *TINY, "entropy=0.1")
+    assert "entropy: 0.0" in (tmp_path / "out" / "training" / "settings.yaml").read_text()
     again = train("grpo", prompts, tmp_path / "out", SHORT, *TINY, "entropy=0.1", flags=("--anew",))
     assert again["resumed_at"] == 0
     settings = (tmp_path / "out" / "training" / "settings.yaml").read_text()

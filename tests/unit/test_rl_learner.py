@@ -277,6 +277,22 @@ def test_dropout_is_off_while_a_policy_learns(tmp_path):
     assert log_of(learner)[0]["kl"] == 0.0
 
 
+@pytest.mark.parametrize("settings", [ppo(iterations=1, entropy=0.01), grpo(iterations=1)])
+def test_the_first_pass_is_computed_once_to_be_read_and_to_be_learnt_from(tmp_path, settings):
+    def learnt(folder, *, is_kept):
+        learner, calls = make_learner(settings, folder), []
+        read = learner.collector.read
+        if not is_kept:
+            object.__setattr__(learner.collector, "read", lambda *given: (read(*given)[0], None))
+        learner.stepper.plain.register_forward_hook(lambda *_: calls.append(1))
+        learner.iterate(0)
+        return weights_of(learner), len(calls)
+
+    (found, calls), (wanted, more) = learnt(tmp_path / "kept", is_kept=True), learnt(tmp_path / "twice", is_kept=False)
+    assert torch.equal(found, wanted)
+    assert calls == more - 1
+
+
 # --- the assertions of every run
 
 

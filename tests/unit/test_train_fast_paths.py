@@ -2,6 +2,7 @@
 
 import copy
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -9,9 +10,9 @@ import transformers
 
 from rlaif.train import fused_layer
 from rlaif.train.attention import packed_attention
-from rlaif.train.forward import LogprobModel, hidden_states, prepare_model
+from rlaif.train.forward import LogprobModel, RewardModel, hidden_states, prepare_model
 from rlaif.train.head import Head, token_logprobs
-from rlaif.train.packing import pack
+from rlaif.train.packing import TokenSequence, pack
 from rlaif.train.segment_attention import _BLOCK, SegmentAttention
 from rlaif.train.tied import Left
 from tests.train_models import SIZES, double_llama, random_pairs, randomise, sequence
@@ -52,8 +53,15 @@ def assert_same(found, wanted, tolerance):
 
 
 def calls_of_the_fused_layer(monkeypatch):
-    calls, run = [], fused_layer._run
-    monkeypatch.setattr(fused_layer, "_run", lambda *given: calls.append(1) or run(*given))
+    """How many tokens each of them gave back."""
+    calls, run = [], fused_layer.run_layer
+
+    def counting(*given):
+        found = run(*given)
+        calls.append(len(found))
+        return found
+
+    monkeypatch.setattr(fused_layer, "run_layer", counting)
     return calls
 
 
@@ -66,6 +74,52 @@ def test_a_written_out_layer_has_the_results_and_gradients_of_the_models_own_cod
     wanted = results(model, families)
     assert len(calls) == SIZES["num_hidden_layers"]  # and the second run went the other way
     assert_same(found, wanted, 1e-12)
+
+
+def with_gaps(families, share):
+    """The same sequences, their tokens scored by chance."""
+    draw = np.random.default_rng(0)
+
+    def scored(one):
+        return TokenSequence(one.ids, (draw.random(len(one)) < share) & (np.arange(len(one)) > 0))
+
+    return [tuple(scored(one) for one in family) for family in families]
+
+
+@pytest.mark.parametrize("share", [0.02, 0.5, 0.97])
+def test_the_last_layer_makes_only_the_tokens_that_are_read(monkeypatch, share):
+    model, families = double_llama(max_position_embeddings=1024), with_gaps(long_pairs(), share)
+    calls, batch = calls_of_the_fused_layer(monkeypatch), pack(families)
+    found = results(model, families)
+    assert calls == [batch.ids.shape[1], len(batch.rows.unique())]
+    monkeypatch.setattr(fused_layer, "_applies", lambda *_: False)
+    assert_same(found, results(model, families), 1e-12)
+
+
+def test_the_last_layer_of_a_reward_model_makes_one_token_of_each_answer(monkeypatch):
+    def rewards(model, batch):
+        model.zero_grad()
+        found = RewardModel(model)(batch)
+        (found * torch.linspace(1, 2, len(found), dtype=found.dtype)[:, None]).sum().backward()
+        return found.detach(), {name: weight.grad.clone() for name, weight in model.named_parameters()}
+
+    model = double_llama(kind=transformers.LlamaForSequenceClassification, num_labels=1)
+    calls, batch = calls_of_the_fused_layer(monkeypatch), pack(random_pairs(5, seed=4))
+    found = rewards(model, batch)
+    assert calls == [batch.ids.shape[1], 10]
+    monkeypatch.setattr(fused_layer, "_applies", lambda *_: False)
+    assert_same(found, rewards(model, batch), 1e-12)
+
+
+def test_under_bf16_the_last_layer_makes_a_steady_number_of_tokens(monkeypatch):
+    model = prepare_model(randomise(transformers.LlamaForCausalLM(transformers.LlamaConfig(**SIZES)), scale=0.1))
+    batch = pack(random_pairs(12, seed=2, prompt=(10, 40), answer=(3, 5)), multiple_of=128)
+    wanted, calls = LogprobModel(model)(batch).logprobs, calls_of_the_fused_layer(monkeypatch)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = LogprobModel(model)(batch).logprobs
+    assert len(batch.rows) < calls[-1] < calls[0]
+    assert calls[-1] % 128 == 0
+    assert (found - wanted).abs().max() < 0.1
 
 
 def test_under_bf16_the_layers_are_no_further_from_float32_than_the_models_own_code(unfused, monkeypatch):

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import socket
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import ClassVar
@@ -101,3 +102,12 @@ def test_a_hub_that_refuses_is_one_clear_error_before_and_after_the_training(hub
         push(folder, "org/model")
     with pytest.raises(EngineUnavailable, match="cannot be made"):
         make_repository("no/such/name", is_private=True)
+
+
+def test_a_hub_that_cannot_be_reached_is_one_clear_error_too(folder, monkeypatch):
+    with socket.socket() as closed:  # bound, and nobody listens
+        closed.bind(("127.0.0.1", 0))
+        monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", f"http://127.0.0.1:{closed.getsockname()[1]}")
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+        with pytest.raises(EngineUnavailable, match=r"'org/model' cannot be made: .*refused.*\nCheck the network"):
+            make_repository("org/model", is_private=True)

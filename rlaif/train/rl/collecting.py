@@ -3,7 +3,8 @@
     seen = collector.gather(iteration)      # Experience
 
 Log-probabilities are read in the very passes that the first epoch learns with, so that the first ratios are 1 to the
-last bit in any precision. On several processes each samples, rewards and reads its share, and all hold everything then.
+last bit in any precision. On one process the first of these passes is computed once: its reading is what is learnt
+from. On several processes each samples, rewards and reads its share, and all hold everything then.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,9 +17,9 @@ import torch
 from rlaif.errors import TrainingStopped
 from rlaif.train.packing import Family, Ids
 from rlaif.train.rl.division import Division
-from rlaif.train.rl.experience import Experience, TokenReadings, joined_rewards
+from rlaif.train.rl.experience import Experience, FirstPass, TokenReadings, joined_rewards
 from rlaif.train.rl.phases import Phases
-from rlaif.train.rl.policy import PolicyModel, Reference
+from rlaif.train.rl.policy import PolicyModel, PolicyScores, Reference
 from rlaif.train.rl.prompts import PolicyPrompt, answer_seeds, asked
 from rlaif.train.rl.recorded import Recorded
 from rlaif.train.rl.rewards import Answer, Reward, Rewards, check_rewards
@@ -62,7 +63,8 @@ class Collector:
         size = self.settings.rollout.group_size
         seen = Experience(iteration, self.answers(prompts, rollouts), rewards, size, ())
         with self.phases.phase("scoring"):
-            seen = replace(seen, readings=self.read(seen.families, iteration))
+            readings, first = self.read(seen.families, iteration)
+            seen = replace(seen, readings=readings, first=first)
         if iteration == 0 and self.settings.reference is None:
             self.check_start(seen)
         return seen
@@ -105,28 +107,40 @@ class Collector:
         check_rewards(together, answers)
         return together
 
-    @torch.no_grad()
-    def read(self, families: Sequence[Family], iteration: int) -> list[TokenReadings]:
-        """Every group's tokens under policy and reference."""
+    def read(self, families: Sequence[Family], iteration: int) -> tuple[list[TokenReadings], FirstPass | None]:
+        """Every group's tokens under policy and reference; and the pass that will learn first, which is read last so
+        that nothing else is held beside what its backward needs."""
         sizes = [self.layout.size(family) for family in families]
+        passes = [
+            part for rows in self.division.minibatches(iteration, 0) for part in self.division.passes(rows, sizes)
+        ]
+        is_learnt = iteration < self.settings.iterations and self.stepper.accelerator.num_processes == 1
         own: dict[int, TokenReadings] = {}
-        for rows in self.division.minibatches(iteration, 0):
-            for part in self.division.passes(rows, sizes):
-                own |= self.read_pass([families[row] for row in part], part) if part else {}
+        for part in passes[is_learnt:]:
+            own |= self.read_pass(families, part)[0] if part else {}
+        first = None
+        if is_learnt:
+            found, scores = self.read_pass(families, passes[0], is_learnt=True)
+            own, first = own | found, FirstPass(passes[0], scores, self.policy)
         together = self.division.together(own)
-        return [together[row] for row in range(len(families))]
+        return [together[row] for row in range(len(families))], first
 
-    def read_pass(self, families: Sequence[Family], rows: Sequence[int]) -> dict[int, TokenReadings]:
-        """One pass, by group."""
-        batch = self.layout.batch(families).to(self.stepper.accelerator.device)
+    def read_pass(
+        self, families: Sequence[Family], rows: Sequence[int], *, is_learnt: bool = False
+    ) -> tuple[dict[int, TokenReadings], PolicyScores]:
+        """One pass, by group, and what the policy gave."""
+        chosen = [families[row] for row in rows]
+        batch = self.layout.batch(chosen).to(self.stepper.accelerator.device)
         with self.stepper.autocast():
-            scores = self.policy(batch, with_stats=True)
             reference = self.reference.logprobs(self.policy, batch)
+            with torch.set_grad_enabled(is_learnt):
+                scores = self.policy(batch, with_stats=True)
         values = torch.zeros_like(scores.logprobs) if scores.values is None else scores.values
-        columns = [one.double().cpu().numpy() for one in (scores.logprobs, reference, values, scores.entropy)]
-        stops = np.cumsum([sum(one.num_scored for one in family) for family in families])[:-1]
+        found = (scores.logprobs, reference, values, scores.entropy)
+        columns = [one.detach().double().cpu().numpy() for one in found]
+        stops = np.cumsum([sum(one.num_scored for one in family) for family in chosen])[:-1]
         split = zip(*(np.split(column, stops) for column in columns), strict=True)
-        return {row: TokenReadings(*found) for row, found in zip(rows, split, strict=True)}
+        return {row: TokenReadings(*part) for row, part in zip(rows, split, strict=True)}, scores
 
     def check_start(self, seen: Experience) -> None:
         """The policy is its reference until something was learnt: another KL than 0 means that one is read wrongly."""

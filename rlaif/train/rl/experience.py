@@ -11,11 +11,12 @@ from functools import cached_property
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from rlaif.train.packing import Family
 from rlaif.train.ragged import sums_of
 from rlaif.train.rl.kl import k3
+from rlaif.train.rl.policy import PolicyScores
 from rlaif.train.rl.rewards import Answer, Rewards
 
 
@@ -29,6 +30,25 @@ class TokenReadings:
     entropy: NDArray[np.float64]
 
 
+class FirstPass:
+    """The reading of the groups that are learnt from first, its backward still to be had: nothing is computed twice to
+    learn from it."""
+
+    def __init__(self, groups: Sequence[int], scores: PolicyScores, policy: nn.Module) -> None:
+        self._groups, self._policy = tuple(groups), policy
+        self._scores: PolicyScores | None = scores
+        self._weights = self._versions()
+
+    def take(self, groups: Sequence[int]) -> PolicyScores | None:
+        """To whoever comes first, and only for these groups and with the weights it was read with."""
+        scores, self._scores = self._scores, None
+        return scores if tuple(groups) == self._groups and self._weights == self._versions() else None
+
+    def _versions(self) -> list[int]:
+        """How often each weight was written to."""
+        return [weight._version for weight in self._policy.parameters()]
+
+
 @dataclass(frozen=True, eq=False)
 class Experience:
     """Answers of an iteration, `group_size` to each prompt, one prompt's after the other's."""
@@ -38,6 +58,7 @@ class Experience:
     rewards: Rewards
     group_size: int
     readings: Sequence[TokenReadings]  # of each group
+    first: FirstPass | None = None
 
     @cached_property
     def families(self) -> list[Family]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from rlaif.errors import TrainingStopped
 from rlaif.train.rl.settings import StopSettings
 
-_DO = "The last checkpoint is of weights whose answers were within limits, in the folder named above. "
+_DO = "Checkpoints that lie there are of weights whose answers were within limits. "
 
 
 @dataclass(frozen=True, slots=True)

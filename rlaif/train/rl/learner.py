@@ -38,6 +38,7 @@ from torch import Tensor
 
 from rlaif.errors import TrainingStopped
 from rlaif.train import checkpoint
+from rlaif.train.interrupting import interruptions
 from rlaif.train.journal import Journal
 from rlaif.train.memory import keep_memory
 from rlaif.train.packing import Ids
@@ -110,6 +111,7 @@ class Learner:
         self.phases = Phases()
         self.recorded = Recorded(folder / "rollouts", identity or {})
         self.memory = Memory(settings.kl.coefficient)
+        self.is_interrupted: Callable[[], bool] = lambda: False
         self.collector = Collector(
             policy=policy,
             reference=reference,
@@ -130,28 +132,35 @@ class Learner:
         """From the newest checkpoint, or from the start, to the end."""
         first, last, final = self.resume(), Figures(), Figures()
         total = self.settings.iterations
-        self.journal.begin_tracking(self.settings.model_dump(mode="json"))
-        for iteration in range(first, total):
-            if self.memory.stopped:
-                break
-            is_new = iteration > first or iteration == 0
-            last = self.iterate(iteration, is_kept=is_new and iteration % self.settings.loop.save_every == 0)
-        stopped, weights_of = self.memory.stopped, self.memory.returned_to
-        if stopped and weights_of is not None:
-            last = self.journal.figures_of(weights_of + 1)
-        elif first < total and not stopped:
-            final = self.finish()
-        self.journal.end_tracking()
+        if first and not self.memory.stopped:
+            how = "all was learnt already" if first == total else "going on"
+            self.say(f"{how}, after iteration {first} of {total}")
+        told = self.settings.model_dump(mode="json")
+        with self.journal.tracking(told), interruptions(self.accelerator) as self.is_interrupted:
+            for iteration in range(first, total):
+                if self.memory.stopped:
+                    break
+                is_new = iteration > first or iteration == 0
+                last = self.iterate(iteration, is_kept=is_new and iteration % self.settings.loop.save_every == 0)
+            stopped, weights_of = self.memory.stopped, self.memory.returned_to
+            if stopped and weights_of is not None:
+                last = self.journal.figures_of(weights_of + 1)
+            elif first < total and not stopped:
+                final = self.finish()
         return RlReport(total, first, last, final, stopped, weights_of, dict(self.phases.total))
 
     def iterate(self, iteration: int, *, is_kept: bool = False) -> Figures:
-        """One iteration. `is_kept`: write a checkpoint of the weights it begins with, once their answers are good."""
+        """One iteration. `is_kept`: write a checkpoint of the weights it begins with, once their answers are good.
+        After Ctrl-C it ends there."""
         self.phases.begin_iteration()
         seen = self.collector.gather(iteration)
         figures = seen.figures()
         guards = self.memory.guards.after(figures, self.settings.stop, iteration=iteration, where=str(self.folder))
-        if is_kept:
+        is_stopped = self.is_interrupted()
+        if is_kept or is_stopped:
             self.save(iteration)
+        if is_stopped:
+            self.stop(iteration)
         end = self.tell(seen, figures)
         if end is not None:
             self.write(iteration + 1, figures)
@@ -173,7 +182,14 @@ class Learner:
         final = {f"final_{name}": value for name, value in figures.items()}
         self.write(total, final)
         self.save(total)
+        if self.is_interrupted():
+            self.stop(total)
         return final
+
+    def stop(self, iteration: int) -> None:
+        """End the run as Ctrl-C does; its checkpoint is written."""
+        self.say(f"stopped after iteration {iteration} of {self.settings.iterations}, which is kept in {self.folder}")
+        raise KeyboardInterrupt
 
     # --- learning
 

@@ -1,4 +1,4 @@
-"""Reading a Llama one token per row at a time: the layers of `rlaif.train.fused_layer`, with keys and values kept.
+"""Reading a Llama one token per row at a time: the layers of `rlaif.train.written_layer`, with keys and values kept.
 
     weights = llama_weights(model, dtype)        # None where the model is not exactly this
     reader = LlamaReader(weights, num_rows=32, length=600)
@@ -21,11 +21,14 @@ import torch.nn.functional as F  # noqa: N812 - torch's own habit
 from torch import Tensor, nn
 
 from rlaif.train.forward import inner_model
-from rlaif.train.fused_layer import LayerShape, add_product, gated, is_plain, layer_shape, normalise, split_heads
+from rlaif.train.fused_layer import is_plain, layer_shape
+from rlaif.train.layer_parts import gated, normalise
 from rlaif.train.packing import Batch, Ids, TokenSequence, pack
+from rlaif.train.products import add_product
 from rlaif.train.rl.kept import Kept
 from rlaif.train.rl.weights import effective_weight
 from rlaif.train.segment_attention import attend
+from rlaif.train.written_layer import LayerShape, split_heads
 
 Look = Callable[[Tensor, Tensor, Tensor], Tensor]  # q (H, N, D), k and v (G, N, D) -> (N, H · D)
 
@@ -76,7 +79,7 @@ def llama_weights(model: Any, dtype: torch.dtype) -> LlamaWeights | None:
     weights = tuple(one for one in found if one is not None)
     if len(weights) < len(found):
         return None
-    return LlamaWeights(weights, layer_shape(layers[0], (), dtype), embedding.weight, backbone.norm, rotary)
+    return LlamaWeights(weights, layer_shape(layers[0], dtype), embedding.weight, backbone.norm, rotary)
 
 
 def _layer_weights(layer: Any, dtype: torch.dtype) -> LayerWeights | None:

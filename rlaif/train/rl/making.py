@@ -123,17 +123,9 @@ def make_reward(
 
 
 def load_reward_model(path: str, base: Path, device: torch.device, packing: str) -> RewardScorer:
-    """A folder of `rlaif train reward`; a language model is none."""
-    from transformers import AutoConfig
-
-    folder = base / path if (base / path).is_dir() else Path(source_of(path))
-    kinds = AutoConfig.from_pretrained(folder).architectures or []
-    if not any(kind.endswith("ForSequenceClassification") for kind in kinds):
-        raise InputError(
-            f"{path!r} is no reward model ({', '.join(kinds) or 'of no known kind'}).",
-            do="Give a folder that `rlaif train reward` wrote; the model that writes answers is `model`.",
-        )
-    return RewardScorer.load(folder, device=device, packing=packing)
+    """A folder of `rlaif train reward`, or a hub name."""
+    folder = base / path if (base / path).is_dir() else source_of(path)
+    return RewardScorer.load(folder, device=device, packing=packing, name=path)
 
 
 def check_processes(accelerator: Accelerator) -> None:

@@ -21,6 +21,7 @@ from rlaif.train.dpo import Side, pair_losses
 from rlaif.train.forward import sum_by_sequence
 from rlaif.train.ragged import sums_of
 from rlaif.train.rl.experience import Experience
+from rlaif.train.rl.policy import PolicyScores
 from rlaif.train.rl.settings import OnlineDpoSettings
 from rlaif.train.task import Layout, Outcome, accuracy_of, mean_of
 
@@ -39,7 +40,8 @@ class OnlineDpoTask:
 
     def compute(self, module: nn.Module, rows: Sequence[int], device: torch.device) -> Outcome:
         batch = self.layout.batch([self.seen.families[row] for row in rows]).to(device)
-        logprobs = module(batch).logprobs.double()
+        scores: PolicyScores = (self.seen.first.take(rows) if self.seen.first else None) or module(batch)
+        logprobs = scores.logprobs.double()
         _, tokens = self.seen.tokens_of(rows)
         self.furthest_ratio = float(((logprobs.detach() - self.seen.old[tokens].to(device)).exp() - 1.0).abs().max())
         totals, lengths = sum_by_sequence(logprobs, batch).view(-1, 2), batch.lengths.view(-1, 2)

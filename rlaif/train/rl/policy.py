@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from rlaif.train.forward import head_of, hidden_states, inner_model
+from rlaif.train.forward import head_of, inner_model, states_at
 from rlaif.train.head import CHUNK_ROWS, TokenScores, token_logprobs
 from rlaif.train.packing import Batch
 
@@ -55,7 +55,7 @@ class SeparateValue(nn.Module):
         self.model, self.linear = model, linear
 
     def forward(self, batch: Batch, states: Tensor) -> Tensor:
-        own = hidden_states(self.model, batch).index_select(0, batch.rows)
+        own = states_at(self.model, batch, batch.rows)
         return _linear(own, self.linear)
 
 
@@ -73,7 +73,7 @@ class PolicyModel(nn.Module):
         self.temperature, self.chunk_rows = temperature, chunk_rows
 
     def forward(self, batch: Batch, *, with_stats: bool = False) -> PolicyScores:
-        states = hidden_states(self.model, batch).index_select(0, batch.rows)
+        states = states_at(self.model, batch, batch.rows)
         scores = read_tokens(self.model, states, batch, self.temperature, self.chunk_rows, with_stats)
         values = None if self.value is None else self.value(batch, states)
         return PolicyScores(scores.logprobs, values, scores.entropy)
@@ -99,7 +99,7 @@ class Reference:
         """(S,) log-probabilities of the scored tokens, in nats, at the policy's temperature."""
         model = self.model or policy.model
         with policy.model.disable_adapter() if self.model is None else nullcontext():
-            states = hidden_states(model, batch).index_select(0, batch.rows)
+            states = states_at(model, batch, batch.rows)
             return read_tokens(model, states, batch, policy.temperature, policy.chunk_rows, False).logprobs
 
 

@@ -44,7 +44,8 @@ class PolicyTask:
 
     def compute(self, module: nn.Module, rows: Sequence[int], device: torch.device) -> Outcome:
         batch = self.layout.batch([self.seen.families[row] for row in rows]).to(device)
-        scores: PolicyScores = module(batch, with_stats=self.settings.entropy > 0)
+        kept = self.seen.first.take(rows) if self.seen.first else None
+        scores: PolicyScores = kept or module(batch, with_stats=self.settings.entropy > 0)
         answers, tokens = self.seen.tokens_of(rows)
         part = _Part(self.seen, self.targets, answers, tokens, device)
         log_ratio = scores.logprobs.double() - part.old
@@ -57,7 +58,8 @@ class PolicyTask:
             sampled = part.old if self.settings.kl.corrected else None
             kl = in_loss(self.settings.kl.chosen, scores.logprobs.double(), part.reference, sampled)
             losses = losses + self.coefficient * kl
-        if scores.entropy is not None:
+        if self.settings.entropy > 0:
+            assert scores.entropy is not None, "it was asked for"
             losses = losses - self.settings.entropy * scores.entropy.double()
         return Outcome(weighted_sum(losses, part.per_token), metrics)
 

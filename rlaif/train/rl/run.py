@@ -19,7 +19,13 @@ from rlaif.errors import InputError
 from rlaif.identity import digest
 from rlaif.train import hub
 from rlaif.train.data_card import SourceCounts
-from rlaif.train.folders import give_up_others, quiet_transformers, write_settings
+from rlaif.train.folders import (
+    check_output,
+    check_same_run,
+    give_up_others,
+    quiet_transformers,
+    write_settings,
+)
 from rlaif.train.kl import stop_ids_of
 from rlaif.train.loading import Method, check_trackers, load_tokenizer
 from rlaif.train.packing import Ids
@@ -114,12 +120,14 @@ def run_rl(
     if not settings.reward and not above.rewards:
         raise InputError("there is no reward.", do="Give a reward model (--reward-model) or other parts of `reward`.")
     run = _RlRun(method, settings, base, above)
+    check_output(run.output, source_of(settings.model), begin_anew=begin_anew)
     show_prompts(run.counts)
     run.load()
     if settings.push_to_hub and run.is_first:
         hub.make_repository(settings.push_to_hub, is_private=settings.hub_private)
     if begin_anew:
         give_up_others(run.output, run.identity, run.accelerator, even_its_own=was_stopped)
+    check_same_run(run.folder, run.identity, settings, _FREE)
     if run.is_first:
         write_settings(run.folder, settings)
     run.accelerator.wait_for_everyone()
@@ -234,15 +242,29 @@ class _RlRun:
         return str(self.tokenizer.decode(ids.tolist(), skip_special_tokens=True)).strip()
 
     def save(self, figures: Figures, stopped: str | None) -> None:
-        """The policy as a Hugging Face folder; its card says what was asked and what reward and KL were reached."""
+        """The policy as a Hugging Face folder; its card says what was asked, what answers were rewarded by, and what
+        reward and KL were reached."""
         settings, counts = self.settings, self.counts
         row = SourceCounts(read=counts.rows, kept=counts.kept, digest=counts.digest)
         row.refused.update(counts.refused)
         sources = {", ".join(one.path for one in settings.prompts): row.as_dict()}
         data = {"sources": sources, "digest": counts.digest, "rows": counts.kept, "tokens": counts.tokens}
-        about = model_card(self.method, settings.model, settings.model_dump(mode="json"), data, figures, stopped)
+        told = settings.model_dump(mode="json")
+        about = model_card(self.method, settings.model, told, data, figures, stopped, rewards=self.rewarded())
         is_merged = settings.lora is None or settings.lora.merge
         save_model(self.policy.model, self.tokenizer, self.output, about, is_merged=is_merged)
+
+    def rewarded(self) -> dict[str, tuple[str, str]]:
+        """The parts of the reward in words, each with the digest of what it depends on."""
+        asked = {
+            part.name: part.model_dump(mode="json", exclude={"name"}, exclude_defaults=True)
+            for part in self.settings.reward
+        }
+        words = {name: ", ".join(f"{key} {value}" for key, value in one.items()) for name, one in asked.items()}
+        return {
+            name: (words.get(name, "handed in by a program"), self.identity.get(f"reward {name}", ""))
+            for name in self.rewards
+        }
 
 
 def _last_figures(log: Path) -> Figures:

@@ -83,7 +83,7 @@ class WatchSettings(Strict):
         0.001, gt=0.0, lt=0.5, description="held_out: chance that a score without a trend looks like falling, per look."
     )
     held_out_drop: Share | None = Field(
-        0.05, description="held_out: least drop, prompt by prompt, from the best scores; null: slopes alone."
+        0.2, description="held_out: least drop, prompt by prompt, from the best scores; null: slopes alone."
     )
 
 
@@ -157,14 +157,14 @@ class Watch:
 
     def _kl(self) -> Alarm | None:
         if not math.isfinite(self.readings[-1].kl):
-            return self._alarm("kl", 1, "The KL to the reference is no longer a number.")
+            return self._alarm("kl", "The KL to the reference is no longer a number.", lambda one: True, window=1)
         mean, limit = self._last("kl"), self._max_kl()
         if limit is None or mean is None or mean <= limit:
             return None
         why = f"The KL to the reference is {mean:.3g} nats per answer; the limit is {limit:.3g}"
         if self.settings.max_kl == "entropy" and limit > LEAST_KL:
             why += ", the entropy of such an answer at the start: these are answers that the reference would not give"
-        return self._alarm("kl", self.settings.window, f"{why}.")
+        return self._alarm("kl", f"{why}.", lambda one: one.kl > limit)
 
     def _max_kl(self) -> float | None:
         """The limit for answers as long as the newest: nats of entropy per token of the first ones, times that."""
@@ -180,20 +180,19 @@ class Watch:
             return None
         grown = "grew" if mean > start else "shrank"
         why = f"Answers {grown} from {start:.3g} to {mean:.3g} tokens; allowed is a factor of {factor:g}."
-        return self._alarm("length", self.settings.window, why)
+        return self._alarm("length", why, lambda one: not start / factor <= one.length <= start * factor)
 
     def _repetition(self) -> Alarm | None:
-        limit = self.settings.max_repetition_rise
-        said = {
-            "repeated": "4-grams that an answer says twice",
-            "longest_repeat": "the longest stretch that an answer says twice",
-        }
-        for name, words in said.items():
-            start, mean = self._start(name), self._last(name)
-            if limit is not None and start is not None and mean is not None and mean > start + limit:
-                why = f"Answers repeat: {words} went from {start:.1%} to {mean:.1%}; allowed is a rise of {limit:.0%}."
-                return self._alarm("repetition", self.settings.window, why)
-        return None
+        return self._rose("repeated", "4-grams that an answer says twice") or self._rose(
+            "longest_repeat", "the longest stretch that an answer says twice"
+        )
+
+    def _rose(self, name: str, words: str) -> Alarm | None:
+        limit, start, mean = self.settings.max_repetition_rise, self._start(name), self._last(name)
+        if limit is None or start is None or mean is None or mean <= start + limit:
+            return None
+        why = f"Answers repeat: {words} went from {start:.1%} to {mean:.1%}; allowed is a rise of {limit:.0%}."
+        return self._alarm("repetition", why, lambda one: float(getattr(one, name)) > start + limit)
 
     def _sameness(self) -> Alarm | None:
         share, start, mean = self.settings.min_distinct_share, self._start("alike"), self._last("alike")
@@ -203,7 +202,7 @@ class Watch:
             f"Answers are alike: of their 4-grams {1 - mean:.1%} are different ones, at the start {1 - start:.1%}; "
             f"allowed is {share:.0%} of that."
         )
-        return self._alarm("sameness", self.settings.window, why)
+        return self._alarm("sameness", why, lambda one: 1.0 - one.alike < (1.0 - start) * share)
 
     def _entropy(self) -> Alarm | None:
         share, start, mean = self.settings.min_entropy_share, self._start("entropy"), self._last("entropy")
@@ -212,7 +211,7 @@ class Watch:
         why = (
             f"Entropy fell from {start:.3g} to {mean:.3g} nats per token, below {share:.0%} of it: answers hardly vary."
         )
-        return self._alarm("entropy", self.settings.window, why)
+        return self._alarm("entropy", why, lambda one: one.entropy < start * share)
 
     def _disagreement(self) -> Alarm | None:
         factor = self.settings.max_disagreement_factor
@@ -223,7 +222,7 @@ class Watch:
             f"The reward's members disagree by {mean:.3g}, at the start by {start:.3g}; allowed is a factor of "
             f"{factor:g}. These answers are unlike those the reward was trained on."
         )
-        return self._alarm("disagreement", self.settings.window, why)
+        return self._alarm("disagreement", why, lambda one: (one.disagreement or 0.0) > start * factor)
 
     def _fall(self) -> Alarm | None:
         newest = self.readings[-1]
@@ -284,9 +283,11 @@ class Watch:
         count = self.settings.window
         return _mean(self.readings[-count:], name) if len(self.readings) >= count else None
 
-    def _alarm(self, rule: Rule, window: int, why: str) -> Alarm:
-        before = self.readings[: -min(window, len(self.readings))]
-        return Alarm(rule, self.readings[-1].step, before[-1].step if before else 0, why)
+    def _alarm(self, rule: Rule, why: str, is_bad: Callable[[Reading], bool], window: int | None = None) -> Alarm:
+        """`good_until` is the step before the first reading of the window that is over the limit by itself."""
+        first = max(0, len(self.readings) - (window or self.settings.window))
+        bad = next((at for at in range(first, len(self.readings)) if is_bad(self.readings[at])), first)
+        return Alarm(rule, self.readings[-1].step, self.readings[bad - 1].step if bad else 0, why)
 
 
 def _mean(readings: Sequence[Reading], name: str) -> float | None:

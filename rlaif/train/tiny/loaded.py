@@ -9,7 +9,8 @@ import torch
 from numpy.typing import NDArray
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from rlaif.bundled import resolve_model
+from rlaif.engines.model_files import find_model
+from rlaif.settings import EngineSettings
 from rlaif.templates import load_template
 from rlaif.tiny.wordings import Wording
 from rlaif.train.tiny.judge_data import Comparison
@@ -64,8 +65,8 @@ class Loaded:
 
 
 def load(name: str, dtype: torch.dtype = torch.bfloat16) -> Loaded:
-    """A bundled model, as shipped (bfloat16), or the one in a folder."""
-    folder = resolve_model(name)
+    """A bundled model, as shipped (bfloat16), or the one in a folder. InputError where there is none."""
+    folder = find_model(name, EngineSettings()).source
     tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="left")
     model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype)
     return Loaded(model.eval(), tokenizer)
