@@ -69,9 +69,9 @@ def test_a_pad_token_that_is_the_end_of_sequence_moves_no_reward():
         reward.check_pad_token(tokenizer)
 
 
-def without_positions(model, batch):
+def without_positions(model, batch, asked=None):
     if batch.segments:
-        return HIDDEN(model, batch)
+        return HIDDEN(model, batch, asked)
     positions = torch.arange(batch.ids.shape[1]).expand_as(batch.ids)
     return HIDDEN(model, replace(batch, positions=positions))
 

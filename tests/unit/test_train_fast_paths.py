@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 import transformers
 
-from rlaif.train import fused_layer
+from rlaif.train import fused_layer, products
 from rlaif.train.attention import packed_attention
 from rlaif.train.forward import LogprobModel, RewardModel, hidden_states, prepare_model
 from rlaif.train.head import Head, token_logprobs
@@ -66,6 +66,7 @@ def calls_of_the_fused_layer(monkeypatch):
 
 
 def test_a_written_out_layer_has_the_results_and_gradients_of_the_models_own_code(monkeypatch):
+    monkeypatch.setattr(products, "STRETCH", 100)  # so that there are several
     model, families = double_llama(max_position_embeddings=1024), long_pairs()
     calls = calls_of_the_fused_layer(monkeypatch)
     found = results(model, families)
