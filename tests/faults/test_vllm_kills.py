@@ -1,4 +1,5 @@
-"""Ten `kill -9` of the driver and of its vLLM at moments of chance, on one store that goes on being resumed.
+"""Six `kill -9` (ten in `make test-full`) of the driver and of its vLLM at moments of chance, on one store that goes on
+being resumed.
 
 vLLM is not batch-invariant, so the bytes of an undisturbed run are not the promise here. The promise is that nothing
 that was stored is asked again or changes, that the books balance, and that the files are what the store says.
@@ -21,6 +22,7 @@ import pytest
 from rlaif.bundled import project_file
 from rlaif.pair_dataset import read_rows
 from rlaif.store import Store
+from tests.scale import times
 
 pytestmark = [pytest.mark.vllm, pytest.mark.slow]
 
@@ -34,7 +36,7 @@ engine: {{max_num_seqs: 4, kv_cache_gib: 0.5}}
 """
 NUM_SAMPLES, NUM_JUDGMENTS = 12 * 3, 12 * 3 * 6 * 2  # three pairs a prompt, six principles, both orders
 KINDS = ("responses", "judgments", "critiques")
-KILLS = 10
+KILLS = times(6, full=10)
 
 
 def rlaif(folder, *arguments):
@@ -68,8 +70,8 @@ def is_running(process):
 
 def moments(chance):
     """(results in the store, who dies), spread over sampling, judging and what comes after, one while loading."""
-    counts = [0, *sorted(chance.sample(range(1, NUM_SAMPLES), 3))]
-    counts += [NUM_SAMPLES + n for n in sorted(chance.sample(range(int(0.8 * NUM_JUDGMENTS)), 5))]
+    counts = [0, *sorted(chance.sample(range(1, NUM_SAMPLES), KILLS // 2 - 2))]
+    counts += [NUM_SAMPLES + n for n in sorted(chance.sample(range(int(0.8 * NUM_JUDGMENTS)), KILLS // 2))]
     counts.append(NUM_SAMPLES + NUM_JUDGMENTS - 20)
     who = ["driver", "child"] * (KILLS // 2)
     chance.shuffle(who)
@@ -87,7 +89,7 @@ def wait_until(folder, driver, count, chance):
     time.sleep(chance.uniform(0, 3.0 if count == 0 else 0.02))
 
 
-def test_ten_kills_of_the_driver_and_of_vllm(tmp_path):
+def test_many_kills_of_the_driver_and_of_vllm(tmp_path):
     seed = 7
     print(f"seed {seed}")
     chance = random.Random(seed)
