@@ -68,9 +68,8 @@ class Journal:
         self.accelerator.wait_for_everyone()
 
     def figures_of(self, done: int) -> Figures:
-        """The log's line of a step; empty where it has none."""
-        lines = map(json.loads, self.log.read_text(encoding="utf-8").splitlines())
-        found: Figures = next((line for line in lines if line["step"] == done), {})
+        """The log's line of a step; empty where it has none, and on other processes than the first."""
+        found: Figures = next((line for line in self._lines() if line["step"] == done), {})
         found.pop("step", None)
         return found
 
@@ -91,16 +90,20 @@ class Journal:
 
     def reached(self, *, is_best: bool = False) -> tuple[Figures, Figures | None]:
         """The figures of the last step, and those of the last evaluation with its step; with `is_best`, of the first
-        evaluation with the least loss. On other processes than the first, which writes the log, there are none."""
-        if not self.accelerator.is_main_process:
-            return {}, None
-        lines: list[Figures] = [json.loads(line) for line in self.log.read_text(encoding="utf-8").splitlines()]
+        evaluation with the least loss. On other processes than the first there are none."""
+        lines = self._lines()
         steps = [line for line in lines if "loss" in line]
         last = {name: value for name, value in steps[-1].items() if name != "step"} if steps else {}
         evaluations = [line for line in lines if "eval_loss" in line]
         if not evaluations:
             return last, None
         return last, min(evaluations, key=lambda line: line["eval_loss"]) if is_best else evaluations[-1]
+
+    def _lines(self) -> list[Figures]:
+        """The log; nothing on other processes than the first, which writes it: their machine may not have it."""
+        if not self.accelerator.is_main_process:
+            return []
+        return [json.loads(line) for line in self.log.read_text(encoding="utf-8").splitlines()]
 
     @contextmanager
     def tracking(self, settings: Mapping[str, Any]) -> Iterator[None]:
