@@ -7,12 +7,13 @@ q (H, S, D) are the queries of all N tokens, or of the S in `asked`, runs of tok
 (G, N, D) are of all tokens. torch's own CPU kernel for bfloat16 is slower than the one for float32 where the cores have
 no matrix unit. Here a segment's queries are taken in blocks of at most 128; a block sees its segment's prefix and, in
 its segment, nothing behind its own end, so little is computed to be masked. All heads of a block are one batched
-product; heads that share keys are stacked. Everything is computed in float32, also where the inputs are bfloat16: at
+product; heads that share keys are stacked; short blocks of one shape, as groups of short answers have them by the
+hundred, are one product together. Everything is computed in float32, also where the inputs are bfloat16: at
 these sizes a product of bfloat16 is hardly faster, and the casts cost more than it gains. Nothing of size N x N is
 made, and nothing but q, k and v is kept for the backward.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -26,6 +27,8 @@ from rlaif.train.packing import Segment
 Runs = tuple[tuple[int, int], ...]  # stretches [start, stop) of tokens, one after the other
 
 _BLOCK = 128
+_SHORT = 1024  # pairs of a query and a key in a block that is taken together with others; more, and copies cost more
+_MOST_PAIRS = 64 * _SHORT  # in one product
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,21 +44,98 @@ class Block:
     seen_stop: int
 
     @property
-    def places(self) -> slice:
-        return slice(self.at, self.at + self.stop - self.start)
+    def num_prefix(self) -> int:
+        return self.seen_stop - self.seen_start
+
+    @property
+    def length(self) -> int:
+        return self.stop - self.start
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Queries, prefix, own tokens: blocks alike in these are one product."""
+        return self.length, self.num_prefix, self.stop - self.own_start
+
+    def stack(self, values: Tensor, groups: int) -> Tensor:
+        """The block's rows of (H, S, D), the heads that share keys below each other: (G, H / G · L, D)."""
+        rows = values[:, self.at : self.at + self.length]
+        return rows if len(rows) == groups else rows.reshape(groups, -1, rows.shape[-1])
+
+    def put(self, found: Tensor, into: Tensor) -> None:
+        """The opposite of `stack`."""
+        into[:, self.at : self.at + self.length] = found.view(len(into), -1, into.shape[-1])
+
+    def seen(self, values: Tensor) -> Tensor:
+        """What the block sees of (G, N, D): (G, K, D)."""
+        own = values[:, self.own_start : self.stop]
+        return torch.cat((values[:, self.seen_start : self.seen_stop], own), dim=1) if self.num_prefix else own
+
+    def add_seen(self, total: Tensor, part: Tensor) -> None:
+        """Add (G, K, D) to the places of (G, N, D) it was seen at."""
+        if before := self.num_prefix:
+            total[:, self.seen_start : self.seen_stop] += part[:, :before]
+        total[:, self.own_start : self.stop] += part[:, before:]
+
+
+class Bundle:
+    """B short blocks of one shape as one batched product: what `Block` does, with G · B instead of G in front.
+
+    Many blocks may see one prefix: `index_add_` on a CPU takes its indices one after the other, so sums have one order.
+    """
+
+    def __init__(self, blocks: Sequence[Block]) -> None:
+        self._num, self.length = len(blocks), blocks[0].length
+        self._places = _tokens((one.at, one.at + one.length) for one in blocks)
+        self._seen = _tokens(
+            run for one in blocks for run in ((one.seen_start, one.seen_stop), (one.own_start, one.stop))
+        )
+
+    def stack(self, values: Tensor, groups: int) -> Tensor:
+        """(G · B, H / G · L, D)"""
+        rows = values[:, self._places].view(groups, -1, self._num, self.length, values.shape[-1])
+        return rows.transpose(1, 2).reshape(groups * self._num, -1, values.shape[-1])
+
+    def put(self, found: Tensor, into: Tensor) -> None:
+        heads, _, width = into.shape
+        rows = found.view(len(found) // self._num, self._num, -1, self.length, width).transpose(1, 2)
+        into.index_copy_(1, self._places, rows.reshape(heads, -1, width))
+
+    def seen(self, values: Tensor) -> Tensor:
+        """(G · B, K, D)"""
+        return values[:, self._seen].view(len(values) * self._num, -1, values.shape[-1])
+
+    def add_seen(self, total: Tensor, part: Tensor) -> None:
+        total.index_add_(1, self._seen, part.view(len(total), -1, part.shape[-1]))
+
+
+def _tokens(runs: Iterable[tuple[int, int]]) -> Tensor:
+    return torch.cat([torch.arange(start, stop) for start, stop in runs])
 
 
 @lru_cache(maxsize=8)
-def _blocks(segments: tuple[Segment, ...], asked: Runs | None) -> tuple[Block, ...]:
-    found: list[Block] = []
+def _work(segments: tuple[Segment, ...], asked: Runs | None) -> tuple[Block | Bundle, ...]:
+    """What is computed one after the other: long blocks by themselves, short ones with others of their shape."""
+    alike: dict[tuple[int, int, int], list[Block]] = {}
+    for block in _blocks(segments, asked):
+        alike.setdefault(block.shape, []).append(block)
+    found: list[Block | Bundle] = []
+    for (length, before, own), blocks in alike.items():
+        pairs = length * (before + own)
+        most = 1 if pairs > _SHORT else _MOST_PAIRS // pairs
+        for first in range(0, len(blocks), most):
+            some = blocks[first : first + most]
+            found.append(some[0] if len(some) == 1 else Bundle(some))
+    return tuple(found)
+
+
+def _blocks(segments: tuple[Segment, ...], asked: Runs | None) -> Iterator[Block]:
     at = 0
     for one in segments:
         for first, last in ((one.start, one.stop),) if asked is None else _within(asked, one):
             for start in range(first, last, _BLOCK):
                 stop = min(start + _BLOCK, last)
-                found.append(Block(at, start, stop, one.start, one.seen_start, one.seen_stop))
+                yield Block(at, start, stop, one.start, one.seen_start, one.seen_stop)
                 at += stop - start
-    return tuple(found)
 
 
 def _within(runs: Runs, segment: Segment) -> Iterator[tuple[int, int]]:
@@ -98,9 +178,9 @@ def attend(
     q, k, v = (_wide(part) for part in (q, k, v))
     heads, length, width = q.shape
     out = q.new_empty(length, heads, width)
-    for block in _blocks(segments, asked):
-        shares = _shares(_stack(q, block, len(k)), _seen(k, block), block, scale)
-        out[block.places] = (shares @ _seen(v, block)).view(heads, -1, width).transpose(0, 1)
+    for work in _work(segments, asked):
+        shares = _shares(work.stack(q, len(k)), work.seen(k), work.length, scale)
+        work.put(shares @ work.seen(v), into=out.transpose(0, 1))
     return out
 
 
@@ -118,46 +198,24 @@ def attend_backward(
     """Adds the gradients by q, k and v to `into`, from that by (S, H, D); as wide as `attend`'s result."""
     q, k, v, gradient = (_wide(part) for part in (q, k, v, gradient.transpose(0, 1)))
     by_q, by_k, by_v = into
-    for block in _blocks(segments, asked):
-        queries, keys, values = _stack(q, block, len(k)), _seen(k, block), _seen(v, block)
-        given = _stack(gradient, block, len(k))
-        shares = _shares(queries, keys, block, scale)
+    for work in _work(segments, asked):
+        queries, keys, values = work.stack(q, len(k)), work.seen(k), work.seen(v)
+        given = work.stack(gradient, len(k))
+        shares = _shares(queries, keys, work.length, scale)
         by_shares = given @ values.transpose(1, 2)
         by_scores = torch._softmax_backward_data(by_shares, shares, -1, shares.dtype)
-        by_q[:, block.places] = _scaled(by_scores, keys, scale).view(len(q), -1, q.shape[-1])
-        _add_seen(by_k, _scaled(by_scores.transpose(1, 2), queries, scale), block)
-        _add_seen(by_v, shares.transpose(1, 2) @ given, block)
+        work.put(_scaled(by_scores, keys, scale), into=by_q)
+        work.add_seen(by_k, _scaled(by_scores.transpose(1, 2), queries, scale))
+        work.add_seen(by_v, shares.transpose(1, 2) @ given)
 
 
 def _wide(values: Tensor) -> Tensor:
     return values if values.dtype == torch.float64 else values.float()
 
 
-def _stack(values: Tensor, block: Block, groups: int) -> Tensor:
-    """A block's rows of (H, S, D), the heads that share keys below each other: (G, H / G · L, D)."""
-    rows = values[:, block.places]
-    return rows if len(rows) == groups else rows.reshape(groups, -1, rows.shape[-1])
-
-
-def _seen(values: Tensor, block: Block) -> Tensor:
-    """What a block sees of (G, N, D): (G, K, D)."""
-    own = values[:, block.own_start : block.stop]
-    if block.seen_stop == block.seen_start:
-        return own
-    return torch.cat((values[:, block.seen_start : block.seen_stop], own), dim=1)
-
-
-def _add_seen(total: Tensor, part: Tensor, block: Block) -> None:
-    """Add (G, K, D) to the places of (G, N, D) it was seen at."""
-    before = block.seen_stop - block.seen_start
-    if before:
-        total[:, block.seen_start : block.seen_stop] += part[:, :before]
-    total[:, block.own_start : block.stop] += part[:, before:]
-
-
-def _shares(queries: Tensor, keys: Tensor, block: Block, scale: float) -> Tensor:
+def _shares(queries: Tensor, keys: Tensor, length: int, scale: float) -> Tensor:
     """softmax(scale · q kᵀ) where a query may look, else 0: (G, H / G · L, K)."""
-    length, total = block.stop - block.start, keys.shape[1]
+    total = keys.shape[1]
     scores = _scaled(queries, keys.transpose(1, 2), scale)
     ahead = _ahead(scores.dtype, scores.device)[:length, :length]
     scores.view(len(queries), -1, length, total)[..., total - length :] += ahead

@@ -8,12 +8,12 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 import transformers
 
-from rlaif.train import fused_layer, products
+from rlaif.train import fused_layer, products, segment_attention
 from rlaif.train.attention import packed_attention
 from rlaif.train.forward import LogprobModel, RewardModel, hidden_states, prepare_model
 from rlaif.train.head import Head, token_logprobs
-from rlaif.train.packing import TokenSequence, pack
-from rlaif.train.segment_attention import _BLOCK, SegmentAttention
+from rlaif.train.packing import TokenSequence, pack, pad
+from rlaif.train.segment_attention import _BLOCK, Bundle, SegmentAttention, _work
 from rlaif.train.tied import Left
 from tests.train_models import SIZES, double_llama, random_pairs, randomise, sequence
 
@@ -39,9 +39,9 @@ def unfused(monkeypatch):
     monkeypatch.setattr(fused_layer, "_applies", lambda *_: False)
 
 
-def results(model, families):
+def results(model, families, layout=pack):
     model.zero_grad()
-    found = LogprobModel(model)(pack(families)).logprobs
+    found = LogprobModel(model)(layout(families)).logprobs
     (found * torch.linspace(-1, 1, len(found), dtype=found.dtype)).sum().backward()
     return found.detach(), {name: weight.grad.clone() for name, weight in model.named_parameters()}
 
@@ -75,6 +75,34 @@ def test_a_written_out_layer_has_the_results_and_gradients_of_the_models_own_cod
     wanted = results(model, families)
     assert len(calls) == SIZES["num_hidden_layers"]  # and the second run went the other way
     assert_same(found, wanted, 1e-12)
+
+
+def short_groups(prompts=30):
+    """Prompts of two lengths, each with four answers of two lengths: shapes that occur often, prefixes seen often."""
+    draw = torch.Generator().manual_seed(1)
+
+    def ids(count):
+        return torch.randint(7, 50, (count,), generator=draw).tolist()
+
+    return [
+        tuple(sequence(asked, [3 + place, *ids(2 + place % 2)]) for place in range(4))
+        for asked in (ids(5 + number % 2) for number in range(prompts))
+    ]
+
+
+@pytest.mark.parametrize("scored", [1.0, 0.5])
+def test_short_answers_of_one_shape_are_one_product_and_the_same_numbers(monkeypatch, scored):
+    model, families = double_llama(), with_gaps(short_groups(), scored)
+    batch = pack(families)
+    assert any(isinstance(one, Bundle) for one in _work(batch.segments, None))
+    assert len(_work(batch.segments, None)) < len(batch.segments) / 10
+    found = results(model, families)
+    monkeypatch.setattr(segment_attention, "_SHORT", 0)
+    segment_attention._work.cache_clear()
+    alone = results(model, families)
+    segment_attention._work.cache_clear()
+    assert_same(found, alone, 1e-13)
+    assert_same(found, results(model, families, layout=pad), 1e-12)  # torch's attention, nothing shared
 
 
 def with_gaps(families, share):
