@@ -10,6 +10,8 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+from rlaif.cores import usable_cores
+
 CPU_FEATURES = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")  # from usable to fast, for vLLM on x86
 
 
@@ -66,10 +68,9 @@ def parse_cpu_features(cpuinfo: str) -> tuple[str, ...]:
 def find_machine() -> Machine:
     """The hardware under this process; cores are those it may use, not those the board has."""
     cpuinfo = Path("/proc/cpuinfo")
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return Machine(
         system=f"{platform.system()} {platform.machine()}",
-        cores=cores,
+        cores=usable_cores(),
         cpu_features=parse_cpu_features(cpuinfo.read_text()) if cpuinfo.exists() else (),
         memory_gib=round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
         disk_free_gib=round(shutil.disk_usage(Path.cwd()).free / 2**30, 1),

@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from rlaif.cores import usable_cores
 from rlaif.engines.model_files import ModelFiles
 from rlaif.errors import EngineUnavailable
 from rlaif.settings import EngineSettings
@@ -140,7 +141,7 @@ def environment(*, cpu: bool, in_process: bool) -> dict[str, str]:
 def _cpu_threads() -> dict[str, str]:
     """Threads that do not fight: vLLM's default binds one spinning thread to each core, and collapses (measured: to a
     tenth) as soon as another process uses one of them. Unbound threads that sleep when idle do not."""
-    threads = {"VLLM_CPU_OMP_THREADS_BIND": "nobind", "OMP_NUM_THREADS": str(os.cpu_count() or 1)}
+    threads = {"VLLM_CPU_OMP_THREADS_BIND": "nobind", "OMP_NUM_THREADS": str(usable_cores())}
     intel = Path(sys.prefix) / "lib" / "libiomp5.so"  # comes with vllm-cpu
     if intel.exists():
         preloaded = os.environ.get("LD_PRELOAD", "")

@@ -27,7 +27,7 @@ from rlaif.train import checkpoint
 from rlaif.train.batches import Plan, divide, plan_run
 from rlaif.train.interrupting import interruptions
 from rlaif.train.journal import Journal
-from rlaif.train.memory import keep_memory
+from rlaif.train.memory import keep_memory, limit_threads
 from rlaif.train.settings import LoopSettings
 from rlaif.train.stepping import Figures, Stepper, make_accelerator
 from rlaif.train.task import Outcome, StepTask, Task
@@ -64,6 +64,7 @@ def train(
     """Train `module` on the task's rows, from the folder's newest checkpoint or from the start. `place_of` names a row
     in an error, by default by its number. Ctrl-C keeps the step at hand before it ends the run."""
     keep_memory()
+    limit_threads()
     stepper = Stepper(module, settings, accelerator or make_accelerator(settings, folder))
     loop = _Loop(task, stepper, settings, folder, dict(identity or {}), evaluation, watch)
     loop.place_of, loop.say = place_of, say

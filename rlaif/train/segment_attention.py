@@ -112,7 +112,7 @@ def _tokens(runs: Iterable[tuple[int, int]]) -> Tensor:
     return torch.cat([torch.arange(start, stop) for start, stop in runs])
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=32)
 def _work(segments: tuple[Segment, ...], asked: Runs | None) -> tuple[Block | Bundle, ...]:
     """What is computed one after the other: long blocks by themselves, short ones with others of their shape."""
     alike: dict[tuple[int, int, int], list[Block]] = {}

@@ -38,7 +38,7 @@ from rlaif.train.rl.model_reader import ModelReader
 from rlaif.train.rl.rollouts import Rollout, Sampling
 from rlaif.train.rl.weights import policy_of
 
-MAX_ROWS = 64
+MAX_ROWS = 128
 _ENTER_SHARE = 8  # waiting prompts enter when one in eight rows is free: reading single prompts wastes products
 _READ_TOKENS = 8192  # prompts' tokens read at once
 _KEPT_BYTES = 2 << 30  # of keys and values: rows beyond wait

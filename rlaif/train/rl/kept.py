@@ -43,11 +43,11 @@ class Kept:
         self._room = length
         self.lengths = np.zeros(num_rows, dtype=np.int64)  # tokens kept of every row
 
-    def write(self, layer: int, row: int, keys: Tensor, values: Tensor) -> None:
-        """The first tokens of a row: (G, L, D)."""
-        at = slice(row * self._groups, (row + 1) * self._groups)
-        self._keys[layer, at, : keys.shape[1]] = keys
-        self._values[layer, at, : keys.shape[1]] = values
+    def write(self, layer: int, first: int, last: int, keys: Tensor, values: Tensor) -> None:
+        """The first tokens, (G, L, D), of each of the rows [first, last)."""
+        rows = slice(first * self._groups, last * self._groups)
+        for kept, new in ((self._keys, keys), (self._values, values)):
+            kept[layer, rows].view(last - first, self._groups, *kept.shape[2:])[:, :, : new.shape[1]] = new
 
     def begin_step(self, num_rows: int) -> NDArray[np.int64]:
         """One more token for each of the first rows; returns their positions."""

@@ -40,7 +40,7 @@ from rlaif.errors import TrainingStopped
 from rlaif.train import checkpoint
 from rlaif.train.interrupting import interruptions
 from rlaif.train.journal import Journal
-from rlaif.train.memory import keep_memory
+from rlaif.train.memory import keep_memory, limit_threads
 from rlaif.train.packing import Ids
 from rlaif.train.rl.collecting import Collector
 from rlaif.train.rl.division import Division
@@ -102,6 +102,7 @@ class Learner:
         say: Callable[[str], None] = lambda text: None,
     ) -> None:
         keep_memory()
+        limit_threads()
         self.settings, self.folder, self.observers, self.watch, self.say = settings, folder, observers, watch, say
         self.accelerator = accelerator or make_accelerator(settings.loop, folder)
         self.stepper = Stepper(policy.prepare(), settings.loop, self.accelerator)

@@ -168,8 +168,7 @@ class LlamaReader:
 
         def look(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
             for one, first, last in zip(batch.segments, first_rows[:-1], first_rows[1:], strict=False):
-                for row in range(first, last):
-                    self._kept.write(number, row, k[:, one.start : one.stop], v[:, one.start : one.stop])
+                self._kept.write(number, first, last, k[:, one.start : one.stop], v[:, one.start : one.stop])
             return attend(q, k, v, batch.segments, self._shape.scale).flatten(1)
 
         return look

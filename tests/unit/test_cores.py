@@ -1,0 +1,46 @@
+"""How many cores a process may use, by control groups that are written here as Linux writes them."""
+
+import os
+
+import pytest
+
+from rlaif.cores import usable_cores
+
+
+@pytest.fixture
+def board(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(64)), raising=False)
+
+
+def groups(folder, own, **files):
+    (folder / "own").write_text(own)
+    for name, text in files.items():
+        path = folder / "cgroup" / name.replace("__", "/")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return usable_cores(folder / "cgroup", folder / "own")
+
+
+def test_without_a_limit_all_cores_the_process_may_run_on(board, tmp_path):
+    assert usable_cores(tmp_path / "nothing", tmp_path / "nothing") == 64
+    assert groups(tmp_path, "0::/\n", **{"cpu.max": "max 100000\n"}) == 64
+
+
+@pytest.mark.parametrize(("line", "wanted"), [("200000 100000", 2), ("250000 100000", 3), ("10000 100000", 1)])
+def test_a_containers_share_of_time_counts_rounded_up(board, tmp_path, line, wanted):
+    assert groups(tmp_path, "0::/\n", **{"cpu.max": line + "\n"}) == wanted
+
+
+def test_the_narrowest_of_the_groups_above_counts(board, tmp_path):
+    files = {"pods__one__cpu.max": "max 100000", "pods__cpu.max": "400000 100000", "cpu.max": "800000 100000"}
+    assert groups(tmp_path, "0::/pods/one\n", **files) == 4
+
+
+def test_the_older_control_groups_are_read_too(board, tmp_path):
+    files = {"cpu__cpu.cfs_quota_us": "300000\n", "cpu__cpu.cfs_period_us": "100000\n"}
+    assert groups(tmp_path, "5:memory:/x\n3:cpu,cpuacct:/a/b\n0::/\n", **files) == 3
+    assert groups(tmp_path, "3:cpu,cpuacct:/\n", **(files | {"cpu__cpu.cfs_quota_us": "-1\n"})) == 64
+
+
+def test_here_it_is_between_one_and_the_cores_of_the_board():
+    assert 1 <= usable_cores() <= (os.cpu_count() or 1)
