@@ -7,8 +7,8 @@
                 save()
                 raise KeyboardInterrupt
 
-Several processes would stop at different steps and wait for each other for ever, so there Ctrl-C ends at once, and the
-newest checkpoint is what the next call goes on from. The same holds outside the main thread, which gets no signals.
+Several processes stop at the same step, whichever of them got the signal: they tell each other each time they are
+asked, so all have to ask at the same place. Outside the main thread, which gets no signals, Ctrl-C ends at once.
 """
 
 import os
@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+import torch
 from accelerate import Accelerator
 
 _SAID = b"\nCtrl-C: what is at hand is finished and kept first; once more to stop at once\n"
@@ -28,20 +29,28 @@ def interruptions(accelerator: Accelerator) -> Iterator[Callable[[], bool]]:
     """Within, the first Ctrl-C only makes the function that is given true."""
     is_main_thread = threading.current_thread() is threading.main_thread()
     before = signal.getsignal(signal.SIGINT)
-    if accelerator.num_processes > 1 or not is_main_thread or not callable(before):
-        yield lambda: False
-        return
     asked = threading.Event()
+    if not is_main_thread or not callable(before):
+        yield lambda: _is_any(asked, accelerator)
+        return
 
     def note(number: int, frame: FrameType | None) -> None:
         if asked.is_set():
             signal.signal(signal.SIGINT, before)
             raise KeyboardInterrupt
         asked.set()
-        os.write(2, _SAID)  # no lock is taken, whatever was interrupted
+        if accelerator.is_main_process:
+            os.write(2, _SAID)  # no lock is taken, whatever was interrupted
 
     signal.signal(signal.SIGINT, note)
     try:
-        yield asked.is_set
+        yield lambda: _is_any(asked, accelerator)
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def _is_any(asked: threading.Event, accelerator: Accelerator) -> bool:
+    """Whether one of the processes was asked to stop; an exchange where there are several."""
+    if accelerator.num_processes == 1:
+        return asked.is_set()
+    return bool(accelerator.reduce(torch.tensor(float(asked.is_set()), device=accelerator.device)) > 0)

@@ -3,6 +3,7 @@
 `python -m tests.unit.process_child FOLDER [sharded]`
 """
 
+import signal
 import sys
 from pathlib import Path
 
@@ -42,32 +43,28 @@ def sharded_accelerator():
     return accelerator
 
 
-class Stopped(Exception):
-    pass
-
-
 REALLY = loop._Loop.step
 
 
-def stop_at_five(self, step):
-    if step == 5:
-        raise Stopped
+def with_a_signal_to_the_second_process(self, step):
+    if step == 3 and not self.accelerator.is_main_process:
+        signal.raise_signal(signal.SIGINT)
     return REALLY(self, step)
 
 
 def train_all_sharded(folder):
-    """The same, with every parameter spread over the processes; each training stops once and goes on."""
+    """The same, with every parameter spread over the processes; each training is asked to stop once and goes on."""
     accelerator = sharded_accelerator()
     for method in METHODS:
         held_out, _ = make(method, some_rows(5, seed=9))
-        settings = loop_settings(micro_batch_tokens=40, save_every=2)
+        settings = loop_settings(micro_batch_tokens=40, save_every=20)
         common = {"folder": folder / method, "evaluation": held_out, "accelerator": accelerator}
-        for step in (stop_at_five, REALLY):
+        for step in (with_a_signal_to_the_second_process, REALLY):
             loop._Loop.step = step
             task, module = make(method, some_rows())
             try:
                 report = train(task, module, settings, **common)
-            except Stopped:
+            except KeyboardInterrupt:
                 continue
         assert report.resumed_at == 4
         weights = trained_weights(module)  # an exchange: by every process
