@@ -55,8 +55,8 @@ fmt: setup ## format, and mend what the linter can mend
 
 bench: $(BENCHMARKS:%=bench-%) ## every benchmark, one after the other
 
-bench-arithmetic: setup ## GRPO teaches a model of random weights to add, told only right or wrong (minutes)
-	$(BIN)/python -m benchmarks.arithmetic outputs/arithmetic
+bench-arithmetic: setup ## GRPO teaches a tiny model to add, told only right or wrong (three seeds, ten minutes each)
+	$(BIN)/python -m benchmarks.arithmetic outputs/arithmetic --figure outputs/arithmetic/curve.svg
 
 bench-classic: setup ## judge, pairs, reward model, PPO: what rises, and what a run without KL does (a quarter of an hour; QUICK=1: minutes)
 	$(BIN)/python -m benchmarks.classic outputs/classic $(if $(QUICK),--quick)

@@ -1,6 +1,8 @@
 """Additions of two-digit numbers, and a model of nothing that can learn them: data, tokenizer, weights, accuracy.
 
-    37+58=  →  95        8,100 sums of 10 to 99; a tenth of them, by hash, is held out from everything
+    37+58=  →  95        8,100 sums of 10 to 99
+
+By hash, a tenth of them is for choosing settings and another is held out from everything, settings included.
 
 A character is a token, answers are plain numbers, and the model is a Llama of half a million random weights that
 transformers loads. Used by `benchmarks.arithmetic` and, smaller, by the tests.
@@ -10,7 +12,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
@@ -27,6 +29,7 @@ CHAT_TEMPLATE = (
     "{% if add_generation_prompt %}<|assistant|>{% endif %}"
 )
 CHECK = NumberCheck(kind="number")
+Part = Literal["training", "validation", "held-out"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +48,9 @@ class Sum:
         return str(self.a + self.b)
 
     @property
-    def is_held_out(self) -> bool:
-        return seed_from(f"sum|{self.prompt}") % 10 == 0
+    def part(self) -> Part:
+        tenth = seed_from(f"sum|{self.prompt}") % 10
+        return "validation" if tenth == 0 else "held-out" if tenth == 1 else "training"
 
 
 def all_sums(lowest: int = 10, highest: int = 99) -> list[Sum]:
