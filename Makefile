@@ -12,7 +12,7 @@ PYTEST = $(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
 
 # One target bench-NAME each.
 BENCHMARKS := alignment arithmetic classic compare compare-page judge judge-bias label-draws labels ppo \
-	prefix principles reward-hh rollouts run statistics store tournaments train watch
+	ppo-ablation prefix principles reward-hh rl-optimum rollouts run statistics store tournaments train watch
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-run quickstart test test-full test-fast check fmt bench $(BENCHMARKS:%=bench-%) tiny-models docs clean
@@ -102,6 +102,13 @@ bench-rollouts: setup ## tokens per second of sampled answers: our loop, vLLM, t
 
 bench-ppo: setup ## our PPO and GRPO beside TRL's: episodes per second, memory, where the time goes
 	$(BIN)/python -m benchmarks.ppo
+
+bench-ppo-ablation: setup ## every detail of PPO changed in turn, where the optimum is known (forty minutes)
+	$(BIN)/python -m benchmarks.ppo_ablation
+
+bench-rl-optimum: setup ## PPO, RLOO and GRPO against the exact optimum: three betas, twenty seeds (an hour and a half)
+	$(BIN)/python -m benchmarks.rl_optimum --methods ppo rloo --max-new-tokens 2 --share 0.4
+	$(BIN)/python -m benchmarks.rl_optimum --methods "grpo as published" --group 256
 
 bench-judge-bias: setup ## how often the judge card's intervals hold planted biases, over 500 simulated judges
 	$(BIN)/python -m benchmarks.judge_bias

@@ -13,6 +13,7 @@ these sizes a product of bfloat16 is hardly faster, and the casts cost more than
 made, and nothing but q, k and v is kept for the backward.
 """
 
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -130,19 +131,21 @@ def _work(segments: tuple[Segment, ...], asked: Runs | None) -> tuple[Block | Bu
 
 def _blocks(segments: tuple[Segment, ...], asked: Runs | None) -> Iterator[Block]:
     at = 0
+    stops = [stop for _, stop in asked or ()]
     for one in segments:
-        for first, last in ((one.start, one.stop),) if asked is None else _within(asked, one):
+        for first, last in ((one.start, one.stop),) if asked is None else _within(asked, stops, one):
             for start in range(first, last, _BLOCK):
                 stop = min(start + _BLOCK, last)
                 yield Block(at, start, stop, one.start, one.seen_start, one.seen_stop)
                 at += stop - start
 
 
-def _within(runs: Runs, segment: Segment) -> Iterator[tuple[int, int]]:
-    """The parts of the runs that lie in a segment."""
-    for first, last in runs:
-        if first < segment.stop and segment.start < last:
-            yield max(first, segment.start), min(last, segment.stop)
+def _within(runs: Runs, stops: Sequence[int], segment: Segment) -> Iterator[tuple[int, int]]:
+    """The parts of the runs, which end at `stops`, that lie in a segment."""
+    for first, last in runs[bisect_right(stops, segment.start) :]:
+        if first >= segment.stop:
+            return
+        yield max(first, segment.start), min(last, segment.stop)
 
 
 @lru_cache(maxsize=8)
