@@ -46,7 +46,7 @@ def press(page, key, done):
     """A key, and the page that follows, with its script."""
     page.wait_for_timeout(SOON_MS)
     page.keyboard.press(key)
-    page.wait_for_function(f"document.body.innerText.includes('{done} of ')")
+    page.locator("body").filter(has_text=re.compile(rf"\b{done} of ")).wait_for()  # no code in a page that forbids it
     page.wait_for_load_state()
 
 
