@@ -106,7 +106,7 @@ bench-ppo: setup ## our PPO and GRPO beside TRL's: episodes per second, memory, 
 bench-ppo-ablation: setup ## every detail of PPO changed in turn, where the optimum is known (forty minutes)
 	$(BIN)/python -m benchmarks.ppo_ablation
 
-bench-rl-optimum: setup ## PPO, RLOO and GRPO against the exact optimum: three betas, twenty seeds (an hour and a half)
+bench-rl-optimum: setup ## PPO, RLOO and GRPO against the exact optimum: three betas, twenty seeds (two hours of one core)
 	$(BIN)/python -m benchmarks.rl_optimum --methods ppo rloo --max-new-tokens 2 --share 0.4
 	$(BIN)/python -m benchmarks.rl_optimum --methods "grpo as published" --group 256
 
