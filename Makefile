@@ -103,7 +103,7 @@ bench-rollouts: setup ## tokens per second of sampled answers: our loop, vLLM, t
 bench-ppo: setup ## our PPO and GRPO beside TRL's: episodes per second, memory, where the time goes
 	$(BIN)/python -m benchmarks.ppo
 
-bench-ppo-ablation: setup ## every detail of PPO changed in turn, where the optimum is known (forty minutes)
+bench-ppo-ablation: setup ## every detail of PPO changed in turn, where the optimum is known (an hour of one core)
 	$(BIN)/python -m benchmarks.ppo_ablation
 
 bench-rl-optimum: setup ## PPO, RLOO and GRPO against the exact optimum: three betas, twenty seeds (two hours of one core)

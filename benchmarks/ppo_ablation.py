@@ -1,6 +1,6 @@
 """Every detail of "The N implementation details of RLHF with PPO", changed in turn, where the optimum is known.
 
-    python -m benchmarks.ppo_ablation                    # every row, five seeds: by estimate 40 minutes on one core
+    python -m benchmarks.ppo_ablation                    # every row, five seeds: an hour on one core
     python -m benchmarks.ppo_ablation --seeds 3 --rows base "no value clip"
     python -m benchmarks.ppo_ablation --json
 

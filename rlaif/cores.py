@@ -14,7 +14,8 @@ _OWN = Path("/proc/self/cgroup")
 
 
 def usable_cores(cgroups: Path = _CGROUPS, own: Path = _OWN) -> int:
-    """At least 1. What cannot be read sets no limit."""
+    """At least 1; quotas are rounded up. `cgroups` is where control groups are mounted, `own` names this process's.
+    What cannot be read sets no limit."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min([allowed, *(math.ceil(quota) for quota in _quotas(cgroups, own))]))
 

@@ -3,8 +3,10 @@
 import os
 
 import pytest
+import torch
 
 from rlaif.cores import usable_cores
+from rlaif.train import memory
 
 
 @pytest.fixture
@@ -44,3 +46,15 @@ def test_the_older_control_groups_are_read_too(board, tmp_path):
 
 def test_here_it_is_between_one_and_the_cores_of_the_board():
     assert 1 <= usable_cores() <= (os.cpu_count() or 1)
+
+
+@pytest.mark.parametrize(("had", "wanted"), [(4, 2), (2, 2), (1, 1)])
+def test_a_training_takes_no_more_threads_than_cores_and_never_raises_a_number_that_was_set(monkeypatch, had, wanted):
+    monkeypatch.setattr(memory, "usable_cores", lambda: 2)
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(had)
+        memory.limit_threads()
+        assert torch.get_num_threads() == wanted
+    finally:
+        torch.set_num_threads(before)
