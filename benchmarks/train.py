@@ -1,8 +1,9 @@
 """Our trainers beside TRL's: the same rows, first weights, threads and rows per step; time, memory, useful work.
 
-    python -m benchmarks.train                          # everything; an hour or two on two cores
+    python -m benchmarks.train                          # everything; three hours on two cores
     python -m benchmarks.train --quick                  # small model, one repeat; minutes
     python -m benchmarks.train --only dpo-s-float32     # one cell (--list names them); --repeats 5
+    python -m benchmarks.train --only grid --keep grid.jsonl      # stopped and started again, it goes on from there
     python -m benchmarks.train --clock cpu --threads 1  # ratios of processor time, on a machine that is not quiet
     python -m benchmarks.train --json
 
@@ -11,12 +12,13 @@ better minutes. A ratio is TRL's seconds over ours, of runs next to each other: 
 DPO's reference counted, checkpoints and tokenising not; `keep_memory` for both. `useful` is the share of what a matrix
 product reaches in the same process that goes into arithmetic nobody can do without (`train_setups.useful_flops`).
 
-    *-float32   float32 against float32, TRL without activation checkpointing
+    *-float32   float32 against float32, TRL without activation checkpointing; ours at M in passes of 1,024 tokens
     *-best      bf16 autocast against TRL's default: bf16 autocast with activation checkpointing
     sft-*-bf16  bf16 against bf16, TRL without activation checkpointing
     gradient-*  how far a step's gradient under bf16 is from float32's: ours beside TRL's
     vocabulary  what peak memory gains from a vocabulary of 32k to one of 248k, weights and optimizer taken off
-    grid        vocabulary x share of the prompt x rows of a step, small model, best against default
+    grid        vocabulary x share of the prompt x rows of a step, small model, best against default, one run each;
+                grid-131072-4-32 is one of its cells. Where TRL asks for more memory than there is, that is the finding
 
 Exit code 1 when a target is missed.
 """
@@ -34,12 +36,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.train_report import misses, table
 from benchmarks.train_setups import SIZES, rows, with_vocabulary
 
 ROWS = {"s": 48, "m": 16}
 QUICK_ROWS = {"s": 24, "m": 8}
 GRADIENT_ROWS = {"s": 8, "m": 4}
-GRID = {"vocabulary": (4096, 32768, 131072), "prompt_scale": (0.2, 1.0, 4.0), "batch": (1, 8, 32)}
+GRID_ROWS = 32
 CHUNK_ROWS = 256
 VOCABULARIES = (32_768, 253_952)  # 32k and 248k
 
@@ -50,31 +53,47 @@ class Cell:
 
     method: str
     size: str
-    ours: str
-    theirs: str
-    checkpointing: bool = False
+    ours: str = "bf16"
+    theirs: str = "bf16"
+    checkpointing: bool = False  # TRL's
+    micro_batch_tokens: int = 4096  # ours
     target: float | None = None
     least_useful: float | None = None
 
 
 CELLS = {
     "dpo-s-float32": Cell(method="dpo", size="s", ours="float32", theirs="float32", target=5.5, least_useful=0.85),
-    "dpo-s-best": Cell(
-        method="dpo", size="s", ours="bf16", theirs="bf16", checkpointing=True, target=12, least_useful=0.6
+    "dpo-s-best": Cell(method="dpo", size="s", checkpointing=True, target=12, least_useful=0.6),
+    "reward-s-best": Cell(method="reward", size="s", checkpointing=True, target=8),
+    "sft-s-bf16": Cell(method="sft", size="s", target=3.5),
+    "dpo-m-float32": Cell(
+        method="dpo",
+        size="m",
+        ours="float32",
+        theirs="float32",
+        micro_batch_tokens=1024,
+        target=4.2,
+        least_useful=0.85,
     ),
-    "reward-s-best": Cell(method="reward", size="s", ours="bf16", theirs="bf16", checkpointing=True, target=8),
-    "sft-s-bf16": Cell(method="sft", size="s", ours="bf16", theirs="bf16", target=3.5),
-    "dpo-m-float32": Cell(method="dpo", size="m", ours="float32", theirs="float32", target=4.2, least_useful=0.85),
-    "dpo-m-best": Cell(
-        method="dpo", size="m", ours="bf16", theirs="bf16", checkpointing=True, target=12, least_useful=0.6
-    ),
-    "reward-m-best": Cell(method="reward", size="m", ours="bf16", theirs="bf16", checkpointing=True, target=8),
-    "sft-m-bf16": Cell(method="sft", size="m", ours="bf16", theirs="bf16", target=3.5),
+    "dpo-m-best": Cell(method="dpo", size="m", checkpointing=True, target=12, least_useful=0.6),
+    "reward-m-best": Cell(method="reward", size="m", checkpointing=True, target=8),
+    "sft-m-bf16": Cell(method="sft", size="m", target=3.5),
 }
 GRADIENTS = tuple(f"gradient-{method}-{size}" for size in "sm" for method in ("dpo", "reward"))
-NAMES = (*CELLS, *GRADIENTS, "vocabulary", "grid")
+GRID = {
+    f"grid-{vocabulary}-{prompt_scale:g}-{batch}": {
+        "vocabulary": vocabulary,
+        "prompt_scale": prompt_scale,
+        "batch": batch,
+    }
+    for vocabulary, prompt_scale, batch in itertools.product((4096, 32768, 131072), (0.2, 1.0, 4.0), (1, 8, 32))
+}
+NAMES = (*CELLS, *GRADIENTS, "vocabulary", *GRID)
 QUICK = ("dpo-s-float32", "dpo-s-best", "reward-s-best", "sft-s-bf16", "gradient-dpo-s")
-MEMORY_TARGETS = {"dpo-m-float32": 0.22, "dpo-m-best": 0.40}  # our best DPO at M, over TRL's
+
+
+class OutOfMemory(Exception):
+    """A training asked for more memory than the machine has."""
 
 
 def run(side: str, options: argparse.Namespace, **arguments: Any) -> dict[str, float]:
@@ -83,28 +102,36 @@ def run(side: str, options: argparse.Namespace, **arguments: Any) -> dict[str, f
     for name, value in arguments.items():
         flag = "--" + name.replace("_", "-")
         command += [flag] if value is True else [flag, str(value)] if value not in (False, None) else []
-    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        if done.returncode == -9 or "can't allocate memory" in done.stderr or "MemoryError" in done.stderr:
+            raise OutOfMemory
+        raise SystemExit(f"{' '.join(command)} ended with {done.returncode}:\n{done.stderr[-2000:]}")
     return json.loads(done.stdout.splitlines()[-1]) if done.stdout.strip() else {}
 
 
 def compare(cell: Cell, options: argparse.Namespace, num_rows: int, repeats: int, **more: Any) -> dict[str, Any]:
-    """Ours and TRL's in turn."""
+    """Ours and TRL's in turn; without a ratio where TRL does not fit into the machine."""
     shared = {"method": cell.method, "size": cell.size, "rows": num_rows, **more}
-    ours, theirs = [], []
+    ours: list[dict[str, float]] = []
+    theirs: list[dict[str, float]] = []
     for _ in range(repeats):
-        ours.append(run("ours", options, precision=cell.ours, **shared))
-        theirs.append(run("trl", options, precision=cell.theirs, checkpointing=cell.checkpointing, **shared))
-    ratios = [t[f"{options.clock}_s"] / o[f"{options.clock}_s"] for o, t in zip(ours, theirs, strict=True)]
+        ours.append(run("ours", options, precision=cell.ours, micro_batch_tokens=cell.micro_batch_tokens, **shared))
+        try:
+            theirs.append(run("trl", options, precision=cell.theirs, checkpointing=cell.checkpointing, **shared))
+        except OutOfMemory:
+            break
+    ratios = [t[f"{options.clock}_s"] / o[f"{options.clock}_s"] for o, t in zip(ours, theirs, strict=False)]
     return {
-        "repeats": repeats,
+        "repeats": len(ours),
         "rows": num_rows,
-        "ratio": statistics.median(ratios),
-        "ratio_low": min(ratios),
-        "ratio_high": max(ratios),
+        "ratio": statistics.median(ratios) if ratios else None,
+        "ratio_low": min(ratios, default=None),
+        "ratio_high": max(ratios, default=None),
         "target": cell.target,
         "least_useful": cell.least_useful,
         "ours": _side(ours, options.clock),
-        "trl": _side(theirs, options.clock),
+        "trl": _side(theirs, options.clock) if theirs else None,
     }
 
 
@@ -160,112 +187,82 @@ def vocabulary_memory(options: argparse.Namespace) -> dict[str, float]:
     }
 
 
-def grid(options: argparse.Namespace) -> list[dict[str, Any]]:
-    found = []
-    for vocabulary, prompt_scale, batch in itertools.product(*GRID.values()):
-        given = rows(32, with_vocabulary(SIZES["s"], vocabulary).vocabulary, prompt_scale=prompt_scale)
-        shared, all_tokens = (
-            sum(len(row.prompt) for row in given),
-            sum(len(row.prompt) + (len(row.chosen) + len(row.rejected)) / 2 for row in given),
-        )
-        figures = compare(
-            CELLS["dpo-s-best"], options, 32, 1, vocabulary=vocabulary, prompt_scale=prompt_scale, batch=batch
-        )
-        found.append({"vocabulary": vocabulary, "prompt_share": shared / all_tokens, "batch": batch, **figures})
-        say(f"vocabulary {vocabulary}, prompt share {shared / all_tokens:.2f}, batch {batch}: {figures['ratio']:.1f}")
-    return found
+def grid_cell(name: str, options: argparse.Namespace) -> dict[str, Any]:
+    """DPO at our best beside TRL's default, for one vocabulary, length of prompts and number of rows of a step."""
+    where = GRID[name]
+    vocabulary = with_vocabulary(SIZES["s"], where["vocabulary"]).vocabulary
+    given = rows(GRID_ROWS, vocabulary, prompt_scale=where["prompt_scale"])
+    of_prompts = sum(len(row.prompt) for row in given)
+    of_answers = sum(len(row.chosen) + len(row.rejected) for row in given) / 2
+    figures = compare(CELLS["dpo-s-best"], options, GRID_ROWS, options.repeats or 1, **where)
+    found = {**where, "prompt_share": of_prompts / (of_prompts + of_answers), **figures, "target": None}
+    return found | {"least_useful": None}
 
 
-def misses(found: dict[str, Any]) -> list[str]:
-    """Targets that were not reached, in words."""
-    missed = []
-    for name, one in found.items():
-        if name in CELLS:
-            if one["target"] and one["ratio"] < one["target"]:
-                missed.append(f"{name}: {one['ratio']:.2f} times as fast as TRL, target {one['target']}")
-            if one["least_useful"] and one["ours"]["useful"] < one["least_useful"]:
-                missed.append(f"{name}: {one['ours']['useful']:.0%} useful, target {one['least_useful']:.0%}")
-        if name in GRADIENTS and one["ours_bf16"] > one["trl_bf16"]:
-            missed.append(f"{name}: {one['ours_bf16']:.2%} from float32, TRL {one['trl_bf16']:.2%}")
-        if name in MEMORY_TARGETS and "dpo-m-best" in found:
-            share = found["dpo-m-best"]["ours"]["peak_bytes"] / one["trl"]["peak_bytes"]
-            if share > MEMORY_TARGETS[name]:
-                missed.append(
-                    f"{name}: our best has {share:.0%} of TRL's peak memory, target {MEMORY_TARGETS[name]:.0%}"
-                )
-    memory = found.get("vocabulary")
-    if memory and memory["grown_bytes"] > memory["chunk_bytes"]:
-        missed.append(
-            f"vocabulary: {memory['grown_bytes'] / 1e6:.0f} MB more, a chunk is {memory['chunk_bytes'] / 1e6:.0f}"
-        )
-    return missed
+def measure(name: str, options: argparse.Namespace) -> dict[str, Any]:
+    """The figures of one cell."""
+    if name in GRID:
+        return grid_cell(name, options)
+    if name in GRADIENTS:
+        return gradient_distances(name, options)
+    if name == "vocabulary":
+        return vocabulary_memory(options)
+    size = CELLS[name].size
+    num_rows = options.rows or (QUICK_ROWS if options.quick else ROWS)[size]
+    return compare(CELLS[name], options, num_rows, options.repeats or (1 if options.quick else 3))
 
 
-def table(found: dict[str, Any]) -> str:
-    lines = []
-    if any(name in CELLS for name in found):
-        lines.append(
-            "cell            TRL/ours (low to high, n)   rows/s ours, TRL     useful ours, TRL   peak MB ours, TRL"
-        )
-    for name, one in found.items():
-        if name in CELLS:
-            ours, trl = one["ours"], one["trl"]
-            lines.append(
-                f"{name:15} {one['ratio']:6.2f} ({one['ratio_low']:.2f} to {one['ratio_high']:.2f}, {one['repeats']})"
-                f"{ours['rows_per_s']:13.3f} {trl['rows_per_s']:8.3f}{ours['useful']:14.0%} {trl['useful']:6.0%}"
-                f"{ours['peak_bytes'] / 1e6:14,.0f} {trl['peak_bytes'] / 1e6:9,.0f}"
-            )
-        elif name in GRADIENTS:
-            lines.append(
-                f"{name}: from float32 ours {one['ours_bf16']:.3%}, TRL {one['trl_bf16']:.3%}; "
-                f"the two float32 gradients differ by {one['trl_float32']:.1e}"
-            )
-        elif name == "vocabulary":
-            lines.append(
-                f"vocabulary 32k -> 248k: peak grows by {one['grown_bytes'] / 1e6:,.0f} MB beside weights and AdamW; "
-                f"a chunk of logits is {one['chunk_bytes'] / 1e6:,.0f} MB"
-            )
-        else:
-            lines.append("vocabulary   prompt share   batch   TRL/ours   rows/s ours, TRL   peak MB ours, TRL")
-            lines += [
-                f"{cell['vocabulary']:>10,}{cell['prompt_share']:>15.2f}{cell['batch']:>8}{cell['ratio']:>11.2f}"
-                f"{cell['ours']['rows_per_s']:>12.2f} {cell['trl']['rows_per_s']:>6.2f}"
-                f"{cell['ours']['peak_bytes'] / 1e6:>12,.0f} {cell['trl']['peak_bytes'] / 1e6:>7,.0f}"
-                for cell in one
-            ]
-    return "\n".join(lines)
+class Kept:
+    """Cells measured so far, a line of JSON each, with what they were asked for; nothing where no file is named."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self._file: Path | None = options.keep
+        self._asked = {name: getattr(options, name) for name in ("quick", "repeats", "rows", "threads", "clock")}
+
+    def read(self, name: str) -> dict[str, Any] | None:
+        lines = self._file.read_text().splitlines() if self._file and self._file.exists() else []
+        found = [one["found"] for one in map(json.loads, lines) if (one["name"], one["asked"]) == (name, self._asked)]
+        return found[-1] if found else None
+
+    def add(self, name: str, found: dict[str, Any]) -> None:
+        if self._file:
+            with self._file.open("a") as file:
+                file.write(json.dumps({"name": name, "asked": self._asked, "found": found}) + "\n")
 
 
 def say(text: str) -> None:
     print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
 
 
-def main() -> int:
+def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", nargs="+", choices=NAMES, metavar="CELL")
+    parser.add_argument("--only", nargs="+", choices=(*NAMES, "grid"), metavar="CELL")
     parser.add_argument("--list", action="store_true", help="print the cells' names")
     parser.add_argument("--quick", action="store_true", help="small model, fewer rows, one repeat")
-    parser.add_argument("--repeats", type=int, help="runs of each side per cell (default 3, with --quick 1)")
-    parser.add_argument("--rows", type=int, help="rows per run")
+    parser.add_argument("--repeats", type=int, help="runs of each side per cell (default 3, with --quick and grid 1)")
+    parser.add_argument("--rows", type=int, help="rows per run, outside the grid")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--clock", choices=("wall", "cpu"), default="wall", help="what ratios are taken of")
     parser.add_argument("--precision", choices=("float32", "bf16"), default="bf16", help="of the vocabulary cell")
+    parser.add_argument("--keep", type=Path, metavar="FILE", help="add finished cells here, and do not repeat them")
     parser.add_argument("--json", action="store_true", help="print JSON instead of the table")
-    options = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> int:
+    options = parse()
     if options.list:
         print("\n".join(NAMES))
         return 0
-    found: dict[str, Any] = {}
-    for name in options.only or (QUICK if options.quick else NAMES):
-        say(name)
-        if name in CELLS:
-            size = CELLS[name].size
-            num_rows = options.rows or (QUICK_ROWS if options.quick else ROWS)[size]
-            found[name] = compare(CELLS[name], options, num_rows, options.repeats or (1 if options.quick else 3))
-        elif name in GRADIENTS:
-            found[name] = gradient_distances(name, options)
-        else:
-            found[name] = vocabulary_memory(options) if name == "vocabulary" else grid(options)
+    kept, found = Kept(options), {}
+    wanted = options.only or (QUICK if options.quick else NAMES)
+    for name in (part for one in wanted for part in (GRID if one == "grid" else (one,))):
+        measured = kept.read(name)
+        if measured is None:
+            say(name)
+            measured = measure(name, options)
+            kept.add(name, measured)
+        found[name] = measured
     print(json.dumps(found) if options.json else table(found))
     for line in (missed := misses(found)):
         print(f"missed: {line}", file=sys.stderr)
@@ -273,4 +270,7 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)

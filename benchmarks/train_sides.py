@@ -10,6 +10,7 @@ With --gradient FILE nothing is timed: the gradient of one step on all rows, bef
 """
 
 import argparse
+import gc
 import json
 import logging
 import os
@@ -48,8 +49,16 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def stay_within_memory() -> None:
+    """An allocation that the machine has no memory for fails here, instead of ending some other process."""
+    for line in Path("/proc/meminfo").read_text().splitlines() if sys.platform == "linux" else ():
+        if line.startswith("MemAvailable"):
+            resource.setrlimit(resource.RLIMIT_DATA, (int(line.split()[1]) * 1024,) * 2)
+
+
 def main() -> None:
     options = parse()
+    stay_within_memory()
     # before torch starts its threads
     os.environ |= {"OMP_NUM_THREADS": str(options.threads), "TOKENIZERS_PARALLELISM": "false", "TQDM_DISABLE": "1"}
     warnings.filterwarnings("ignore")
@@ -69,6 +78,7 @@ def main() -> None:
             return
         if not options.cold:
             train(options, size, rows(WARM_ROWS, size.vocabulary, seed=1), Path(folder) / "warm")
+            gc.collect()  # a trainer refers to itself: its model would stay beside the next one
         begun = time.perf_counter(), time.process_time()
         spent = train(options, size, given, Path(folder) / "timed")
         ended = time.perf_counter(), time.process_time()
