@@ -11,6 +11,8 @@ product; heads that share keys are stacked; short blocks of one shape, as groups
 hundred, are one product together. Everything is computed in float32, also where the inputs are bfloat16: at
 these sizes a product of bfloat16 is hardly faster, and the casts cost more than it gains. Nothing of size N x N is
 made, and nothing but q, k and v is kept for the backward.
+
+A pass has some fifty blocks per layer, so the number of torch's calls per block tells: they are few here.
 """
 
 from bisect import bisect_right
@@ -59,23 +61,26 @@ class Block:
 
     def stack(self, values: Tensor, groups: int) -> Tensor:
         """The block's rows of (H, S, D), the heads that share keys below each other: (G, H / G · L, D)."""
-        rows = values[:, self.at : self.at + self.length]
+        rows = values.narrow(1, self.at, self.length)
         return rows if len(rows) == groups else rows.reshape(groups, -1, rows.shape[-1])
 
     def put(self, found: Tensor, into: Tensor) -> None:
         """The opposite of `stack`."""
-        into[:, self.at : self.at + self.length] = found.view(len(into), -1, into.shape[-1])
+        into.narrow(1, self.at, self.length).copy_(found.view(len(into), -1, into.shape[-1]))
 
     def seen(self, values: Tensor) -> Tensor:
         """What the block sees of (G, N, D): (G, K, D)."""
-        own = values[:, self.own_start : self.stop]
-        return torch.cat((values[:, self.seen_start : self.seen_stop], own), dim=1) if self.num_prefix else own
+        own = values.narrow(1, self.own_start, self.stop - self.own_start)
+        if not (before := self.num_prefix):
+            return own
+        return torch.cat((values.narrow(1, self.seen_start, before), own), dim=1)
 
     def add_seen(self, total: Tensor, part: Tensor) -> None:
         """Add (G, K, D) to the places of (G, N, D) it was seen at."""
         if before := self.num_prefix:
-            total[:, self.seen_start : self.seen_stop] += part[:, :before]
-        total[:, self.own_start : self.stop] += part[:, before:]
+            total.narrow(1, self.seen_start, before).add_(part.narrow(1, 0, before))
+            part = part.narrow(1, before, part.shape[1] - before)
+        total.narrow(1, self.own_start, part.shape[1]).add_(part)
 
 
 class Bundle:
@@ -148,10 +153,16 @@ def _within(runs: Runs, stops: Sequence[int], segment: Segment) -> Iterator[tupl
         yield max(first, segment.start), min(last, segment.stop)
 
 
+@lru_cache(maxsize=2 * _BLOCK)
+def _ahead(length: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """(L, L): -inf where a query would look ahead of itself."""
+    return torch.full((length, length), -torch.inf, dtype=dtype, device=device).triu_(1)
+
+
 @lru_cache(maxsize=8)
-def _ahead(dtype: torch.dtype, device: torch.device) -> Tensor:
-    """(block, block): -inf where a query would look ahead of itself."""
-    return torch.full((_BLOCK, _BLOCK), -torch.inf, dtype=dtype, device=device).triu_(1)
+def _nothing(dtype: torch.dtype, device: torch.device) -> Tensor:
+    """What a product is added to, times 0."""
+    return torch.empty(1, dtype=dtype, device=device)
 
 
 class SegmentAttention(torch.autograd.Function):
@@ -181,9 +192,10 @@ def attend(
     q, k, v = (_wide(part) for part in (q, k, v))
     heads, length, width = q.shape
     out = q.new_empty(length, heads, width)
+    by_head = out.transpose(0, 1)
     for work in _work(segments, asked):
         shares = _shares(work.stack(q, len(k)), work.seen(k), work.length, scale)
-        work.put(shares @ work.seen(v), into=out.transpose(0, 1))
+        work.put(torch.bmm(shares, work.seen(v)), into=by_head)
     return out
 
 
@@ -205,11 +217,11 @@ def attend_backward(
         queries, keys, values = work.stack(q, len(k)), work.seen(k), work.seen(v)
         given = work.stack(gradient, len(k))
         shares = _shares(queries, keys, work.length, scale)
-        by_shares = given @ values.transpose(1, 2)
+        by_shares = torch.bmm(given, values.mT)
         by_scores = torch._softmax_backward_data(by_shares, shares, -1, shares.dtype)
         work.put(_scaled(by_scores, keys, scale), into=by_q)
-        work.add_seen(by_k, _scaled(by_scores.transpose(1, 2), queries, scale))
-        work.add_seen(by_v, shares.transpose(1, 2) @ given)
+        work.add_seen(by_k, _scaled(by_scores.mT, queries, scale))
+        work.add_seen(by_v, torch.bmm(shares.mT, given))
 
 
 def _wide(values: Tensor) -> Tensor:
@@ -219,12 +231,12 @@ def _wide(values: Tensor) -> Tensor:
 def _shares(queries: Tensor, keys: Tensor, length: int, scale: float) -> Tensor:
     """softmax(scale · q kᵀ) where a query may look, else 0: (G, H / G · L, K)."""
     total = keys.shape[1]
-    scores = _scaled(queries, keys.transpose(1, 2), scale)
-    ahead = _ahead(scores.dtype, scores.device)[:length, :length]
-    scores.view(len(queries), -1, length, total)[..., total - length :] += ahead
+    scores = _scaled(queries, keys.mT, scale)
+    own = scores.view(len(queries), -1, length, total).narrow(3, total - length, length)
+    own.add_(_ahead(length, scores.dtype, scores.device))
     return torch.softmax(scores, -1, out=scores)
 
 
 def _scaled(left: Tensor, right: Tensor, scale: float) -> Tensor:
     """scale · left @ right, in one product."""
-    return torch.baddbmm(left.new_empty(1), left, right, beta=0, alpha=scale)
+    return torch.baddbmm(_nothing(left.dtype, left.device), left, right, beta=0, alpha=scale)
