@@ -105,7 +105,7 @@ def run(side: str, options: argparse.Namespace, **arguments: Any) -> dict[str, f
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         if done.returncode == -9 or "can't allocate memory" in done.stderr or "MemoryError" in done.stderr:
-            raise OutOfMemory
+            raise OutOfMemory(f"{side} asks for more memory than is free")
         raise SystemExit(f"{' '.join(command)} ended with {done.returncode}:\n{done.stderr[-2000:]}")
     return json.loads(done.stdout.splitlines()[-1]) if done.stdout.strip() else {}
 
@@ -260,7 +260,10 @@ def main() -> int:
         measured = kept.read(name)
         if measured is None:
             say(name)
-            measured = measure(name, options)
+            try:
+                measured = measure(name, options)
+            except OutOfMemory as error:
+                raise SystemExit(f"{name}: {error}. Nothing else should run beside it.") from error
             kept.add(name, measured)
         found[name] = measured
     print(json.dumps(found) if options.json else table(found))

@@ -17,8 +17,8 @@ from typing import Any
 
 from rlaif.bundled import TINY_MODELS, resolve_model
 from rlaif.engines.base import ModelIdentity
-from rlaif.engines.hub_errors import hub_errors
 from rlaif.errors import EngineUnavailable, InputError, nearest
+from rlaif.hub_errors import hub_errors
 from rlaif.identity import digest
 from rlaif.settings import EngineSettings
 

@@ -11,6 +11,7 @@ import jsonlines
 
 from rlaif.documents import no_such_file
 from rlaif.errors import DataError, Where
+from rlaif.hub_datasets import load_dataset
 from rlaif.prompt_sets.rows import check_keys, choose_columns
 
 Row = tuple[Where, Mapping[str, Any]]
@@ -142,29 +143,7 @@ def _parquet_rows(path: Path, columns: Mapping[str, str]) -> Iterator[Row]:
 
 
 def _dataset_rows(source: Source, name: str) -> Iterator[Row]:
-    dataset = _load_dataset(source, name)
+    dataset = load_dataset(name, split=source.split, config=source.config, formats=FORMATS)
     chosen = choose_columns(dataset.column_names, source.columns, Where(name))
     for number, row in enumerate(dataset.select_columns(sorted(set(chosen.values()))), 1):
         yield Where(f"{name}[{source.split}] row {number}"), _pick(row, chosen)
-
-
-def _load_dataset(source: Source, name: str) -> Any:
-    """A dataset of the hub, of a folder of data files, or of a folder written by `save_to_disk`."""
-    import datasets
-
-    try:
-        if (Path(name) / "dataset_dict.json").is_file():
-            splits = datasets.load_from_disk(name)
-            if source.split not in splits:
-                raise ValueError(f"the splits are {', '.join(splits)}; there is no {source.split!r}")
-            return splits[source.split]
-        if (Path(name) / "state.json").is_file():
-            return datasets.load_from_disk(name)
-        return datasets.load_dataset(name, source.config, split=source.split)
-    except ConnectionError as failure:
-        do = "Check the network, or give a file or folder on this machine."
-        raise DataError(f"the hub cannot be reached: {failure}", where=Where(name), do=do) from failure
-    except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as failure:
-        do = "Check the name, `split` and `config`; for a file, check that its path exists and ends in "
-        do += f"{', '.join(FORMATS)}."
-        raise DataError(f"the dataset cannot be loaded: {failure}", where=Where(name), do=do) from failure

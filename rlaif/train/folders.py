@@ -1,6 +1,7 @@
 """A training's output folder before its first step: what another training left there, and the settings as used."""
 
 import shutil
+import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,14 @@ def check_output(output: Path, model: str, *, begin_anew: bool = False) -> None:
     """Raise InputError where a training would write over a model that it did not make."""
     if output.exists() and not output.is_dir():
         raise InputError("the output is a file.", where=str(output), do="Name a folder; it is made if need be.")
+    there = next(one for one in (output, *output.absolute().parents) if one.exists())
+    try:
+        with tempfile.TemporaryDirectory(dir=there):
+            pass
+    except OSError as error:
+        raise InputError(
+            f"the output cannot be written: {error.strerror or error}.", where=str(output), do="Name another folder."
+        ) from error
     if output.resolve() == Path(model).resolve():
         raise InputError(
             "the output is the folder of the model that is trained, which would be written over.",

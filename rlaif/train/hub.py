@@ -7,8 +7,8 @@ folder goes up without `training/` (checkpoints and settings with local paths). 
 
 from pathlib import Path
 
-from rlaif.engines.hub_errors import hub_errors
 from rlaif.errors import EngineUnavailable, StoreError
+from rlaif.hub_errors import hub_errors
 
 _NOT_SENT = ["training/*", "training/**/*", ".partial/*", ".partial/**/*"]
 

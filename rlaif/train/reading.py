@@ -12,6 +12,7 @@ from typing import Any
 
 from rlaif.documents import no_such_file
 from rlaif.errors import DataError, Where
+from rlaif.hub_datasets import load_dataset
 
 RawRow = tuple[Where, Mapping[str, Any]]
 FORMATS = (".jsonl", ".jsonl.gz", ".parquet")
@@ -73,29 +74,5 @@ def _parquet_rows(path: Path) -> Iterator[RawRow]:
 
 
 def _dataset_rows(name: str, split: str, config: str | None) -> Iterator[RawRow]:
-    import datasets
-
-    try:
-        loaded = _saved(Path(name), split)
-        if loaded is None:
-            loaded = datasets.load_dataset(name, config, split=split)
-    except (OSError, ValueError, RuntimeError, LookupError, datasets.exceptions.DatasetsError) as error:
-        do = f"Check the name, `split` and `config`; a file ends in {', '.join(FORMATS)}."
-        found = "" if Path(name).exists() else "there is no such file or folder, and "
-        raise DataError(f"{found}the dataset cannot be loaded: {error}", where=Where(name), do=do) from error
-    for number, row in enumerate(loaded, 1):
+    for number, row in enumerate(load_dataset(name, split=split, config=config, formats=FORMATS), 1):
         yield Where(f"{name}[{split}] row {number}"), row
-
-
-def _saved(folder: Path, split: str) -> Any:
-    """What `save_to_disk` of datasets wrote, a dataset or splits of one; None for anything else."""
-    import datasets
-
-    if not any((folder / file).is_file() for file in ("state.json", "dataset_dict.json")):
-        return None
-    found = datasets.load_from_disk(str(folder))
-    if not isinstance(found, datasets.DatasetDict):
-        return found
-    if split not in found:
-        raise ValueError(f"there is no split {split!r}; there are {', '.join(found)}")
-    return found[split]

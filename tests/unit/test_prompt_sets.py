@@ -245,16 +245,6 @@ def test_a_folder_a_dataset_was_saved_to_is_read(read, tmp_path, dataset):
     assert "the splits are test; there is no 'train'" in complaint(read, "splits", columns=columns)
 
 
-def test_a_hub_that_cannot_be_reached_is_an_error_that_says_so(read, monkeypatch):
-    def load_dataset(*arguments, **more):
-        raise ConnectionError("no route")
-
-    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
-    message = complaint(read, "some-org/some-set")
-    assert "some-org/some-set: the hub cannot be reached: no route" in message
-    assert "Check the network" in message
-
-
 def test_a_name_that_is_nothing_is_an_error(read, write, tmp_path):
     write({"prompt": "a"}, name="everyday.jsonl")
     assert f"Did you mean {tmp_path / 'everyday.jsonl'}?" in complaint(read, "everyday.jsnl.jsonl")

@@ -187,6 +187,11 @@ def test_no_model_is_written_over_that_was_not_made_there(tmp_path):
     output.write_text("")
     with pytest.raises(InputError, match="the output is a file"):
         check_output(output, str(model))
+    with pytest.raises(InputError, match="the output cannot be written: Not a directory"):
+        check_output(output / "further", str(model))
+    assert not (tmp_path / "made").exists()
+    check_output(tmp_path / "made" / "later", str(model))
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["model", "output"]
 
 
 # --- trackers, where they are installed (`pip install wandb trackio`; make setup does not: they are large)

@@ -492,7 +492,7 @@ def test_a_dataset_that_was_saved_to_disk_is_read_with_and_without_splits(tiny, 
         entry = DataEntry(path=name, name=name, split=split)
         rows, _ = read_preferences([entry], Tokeniser(tiny), Limits(max_length=64), base=tmp_path)
         assert len(rows) == count
-    with pytest.raises(DataError, match="there is no split 'dev'; there are train, test"):
+    with pytest.raises(DataError, match="the splits are train, test; there is no 'dev'"):
         read_preferences(
             [DataEntry(path="splits", name="a", split="dev")], Tokeniser(tiny), Limits(max_length=64), base=tmp_path
         )
