@@ -1,13 +1,14 @@
 """What `rlaif train` shows: the data card, the progress of the steps, and the figures at the end."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from rich.console import Console
+from rich.columns import Columns
+from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 from rich.table import Table
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:  # its module loads torch
 
 _PLAIN_EVERY_S = 10.0
 _EVALUATED = "eval_"
+_BETWEEN = "  "
 _SHOWN = ("loss", "accuracy", "reward_gap", "grad_norm")
 _SHOWN_RL = ("reward", "kl", "entropy", "length", "ended_share", "clip_fraction")
 
@@ -44,6 +46,17 @@ def figures_table(figures: Mapping[str, float], *, title: str = "Last step and e
     return table
 
 
+class _Bar(Progress):
+    """A bar with the newest figures on lines of their own: beside it they are wider than most terminals."""
+
+    figures = ""
+
+    def get_renderables(self) -> Iterator[RenderableType]:
+        yield self.make_tasks_table(self.tasks)
+        if self.figures:
+            yield Columns(self.figures.split(_BETWEEN), padding=(0, len(_BETWEEN)))
+
+
 class TrainingProgress:
     """Steps done, their rate, the time left and the newest figures: a bar on a terminal, elsewhere a line now and then.
     Quiet until the first step; an evaluation's figures get a line of their own."""
@@ -53,9 +66,8 @@ class TrainingProgress:
 
     def __init__(self, console: Console) -> None:
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-        told = (TextColumn("{task.fields[pace]}"), TextColumn("{task.fields[figures]}"))
         self.console, self.is_live = console, console.is_terminal
-        self.progress = Progress(*columns, *told, console=console, disable=not self.is_live)
+        self.progress = _Bar(*columns, TextColumn("{task.fields[pace]}"), console=console, disable=not self.is_live)
         self.bar: TaskID | None = None
         self.pace: Pace | None = None
         self.printed = time.monotonic()
@@ -77,15 +89,16 @@ class TrainingProgress:
             return self.say(f"after step {done}: {_listed(evaluated, tuple(_EVALUATED + name for name in self.shown))}")
         if self.pace is None:
             self.pace = Pace(done, time.monotonic())
-            self.bar = self.progress.add_task(self.unit, total=total, pace="", figures="")
+            self.bar = self.progress.add_task(self.unit, total=total, pace="")
         if not (shown := _listed(figures, self.shown)):
             return None
         pace = self.pace.told(done, total, time.monotonic(), self.unit)
         if self.bar is not None:
-            self.progress.update(self.bar, completed=done, pace=pace, figures=shown)
+            self.progress.figures = shown
+            self.progress.update(self.bar, completed=done, pace=pace)
         if not self.is_live and (done == total or time.monotonic() - self.printed > _PLAIN_EVERY_S):
             self.printed = time.monotonic()
-            self.say("  ".join(part for part in (f"{self.unit} {done}/{total}", pace, shown) if part))
+            self.say(_BETWEEN.join(part for part in (f"{self.unit} {done}/{total}", pace, shown) if part))
         return None
 
 
@@ -107,7 +120,7 @@ class Pace:
 
 
 def _listed(figures: Mapping[str, float], names: tuple[str, ...]) -> str:
-    return "  ".join(f"{name} {figures[name]:.4g}" for name in names if name in figures)
+    return _BETWEEN.join(f"{name} {figures[name]:.4g}" for name in names if name in figures)
 
 
 class RlProgress(TrainingProgress):

@@ -1,5 +1,6 @@
 """How a training ends and goes on: Ctrl-C, early stopping, a second call, a folder that is another's, trackers."""
 
+import io
 import json
 import re
 import signal
@@ -7,10 +8,10 @@ from dataclasses import replace
 
 import pytest
 import torch
-from rich.console import Console
+from rich.console import Console, Group
 
 from rlaif.cli.settings_view import as_yaml
-from rlaif.cli.train_view import Pace, TrainingProgress
+from rlaif.cli.train_view import Pace, RlProgress, TrainingProgress
 from rlaif.documents.marked import parse_yaml
 from rlaif.errors import EngineUnavailable, InputError
 from rlaif.train import checkpoint
@@ -192,6 +193,18 @@ def test_no_model_is_written_over_that_was_not_made_there(tmp_path):
     assert not (tmp_path / "made").exists()
     check_output(tmp_path / "made" / "later", str(model))
     assert sorted(one.name for one in tmp_path.iterdir()) == ["model", "output"]
+
+
+def test_on_a_terminal_every_figure_is_seen_in_eighty_columns():
+    screen = Console(file=io.StringIO(), width=80, force_terminal=True)
+    figures = dict.fromkeys(RlProgress.shown, -0.1234567)
+    with RlProgress(screen) as progress:
+        for done in (998, 999):
+            progress.watch(done, 1000, figures)
+        shown = "".join(str(one.text) for one in screen.render(Group(*progress.progress.get_renderables())))
+    assert all(f"{name} -0.1235" in shown for name in RlProgress.shown)
+    assert "999/1000" in shown
+    assert "left" in shown
 
 
 # --- trackers, where they are installed (`pip install wandb trackio`; make setup does not: they are large)
