@@ -2,7 +2,6 @@
 `online-dpo` are in `train_rl`."""
 
 import json
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,13 +16,13 @@ from rlaif.cli.train_options import (
     OutputOption,
     SetOption,
     as_sets,
-    check_given,
+    base_of,
     check_installed,
-    no_file,
+    is_speaker,
+    read_document,
 )
 
 if TYPE_CHECKING:  # loaded inside the command, so that `rlaif --help` stays fast
-    from rlaif.train.data_card import DataCard
     from rlaif.train.loading import Method
     from rlaif.train.settings import ModelSettings
 
@@ -154,29 +153,26 @@ def _train(
     from rich.console import Console
 
     from rlaif.cli.train_view import TrainingProgress, card_table, figures_table
-    from rlaif.documents import apply_sets, read_yaml, validate
+    from rlaif.documents import validate
     from rlaif.errors import SettingsError
 
     check_installed()
-    document = read_yaml(config, SettingsError) if config else no_file()
-    document = apply_sets(document, [*flags, *(sets or [])])
-    if config is None:
-        check_given(document, ("model", "data", "output"))
-    is_first = os.environ.get("RANK", "0") == "0"  # of several processes one speaks
-    console = Console(stderr=True, quiet=not is_first)
+    document = read_document(config, [*flags, *(sets or [])], needed=("model", "data", "output"))
+    console = Console(stderr=True, quiet=not is_speaker())
     from rlaif.train.run import SETTINGS, run_training  # after the settings file was read: this imports torch
 
     settings = validate(document, SETTINGS[method], SettingsError)
-    base = config.resolve().parent if config else Path.cwd()
-
-    def show(card: "DataCard") -> None:
-        console.print(card_table(card))
-
     with TrainingProgress(console) as progress:
         result = run_training(
-            method, settings, base=base, begin_anew=begin_anew, show_card=show, say=progress.say, watch=progress.watch
+            method,
+            settings,
+            base=base_of(config),
+            begin_anew=begin_anew,
+            show_card=lambda card: console.print(card_table(card)),
+            say=progress.say,
+            watch=progress.watch,
         )
-    if not is_first:
+    if not is_speaker():
         return
     report = result.report
     if as_json:

@@ -1,6 +1,7 @@
 """The flags that all of `rlaif train` has, and what becomes of them."""
 
 import json
+import os
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -27,12 +28,6 @@ AnewOption = Annotated[
 ]
 
 
-def no_file() -> "Document":
-    from rlaif.documents import Document
-
-    return Document("flags", {}, {})
-
-
 def as_sets(model: str | None, data: list[str] | None, output: str | None, push_to_hub: str | None) -> list[str]:
     """The flags as `--set` texts; JSON is YAML, so any path survives. A flag's path counts from here, a file's from
     where the file lies."""
@@ -47,15 +42,30 @@ def as_sets(model: str | None, data: list[str] | None, output: str | None, push_
     return found
 
 
-def check_given(document: "Document", names: Sequence[str]) -> None:
-    """Raise SettingsError, in terms of flags, where neither a file nor a flag says what is needed."""
+def read_document(config: Path | None, sets: Sequence[str], needed: Sequence[str]) -> "Document":
+    """The settings file with the `--set` texts on top, not checked yet; raise SettingsError, in terms of flags, where
+    neither a file nor a flag says what is needed."""
+    from rlaif.documents import Document, apply_sets, read_yaml
     from rlaif.errors import SettingsError
 
-    if missing := [f"--{name}" for name in names if not document.value.get(name)]:
+    document = apply_sets(read_yaml(config, SettingsError) if config else Document("flags", {}, {}), sets)
+    missing = [f"--{name}" for name in needed if not config and not document.value.get(name)]
+    if missing:
         raise SettingsError(
             f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing.",
             do="Give them as flags, or in a settings file: --config FILE. An example: --help.",
         )
+    return document
+
+
+def base_of(config: Path | None) -> Path:
+    """What relative paths of the settings count from."""
+    return config.resolve().parent if config else Path.cwd()
+
+
+def is_speaker() -> bool:
+    """Of several processes one speaks."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def check_installed() -> None:

@@ -1,7 +1,6 @@
 """`rlaif train ppo | grpo | online-dpo`: a policy learns from answers that it samples itself."""
 
 import json
-import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,9 +15,10 @@ from rlaif.cli.train_options import (
     OutputOption,
     SetOption,
     as_sets,
-    check_given,
+    base_of,
     check_installed,
-    no_file,
+    is_speaker,
+    read_document,
 )
 
 if TYPE_CHECKING:  # loaded inside the command, so that `rlaif --help` stays fast
@@ -101,21 +101,18 @@ def train_rl(
     from rich.console import Console
 
     from rlaif.cli.train_view import RlProgress, figures_table, prompts_line
-    from rlaif.documents import apply_sets, read_yaml, validate
+    from rlaif.documents import validate
     from rlaif.errors import SettingsError, TrainingStopped
 
     check_installed()
-    document = apply_sets(read_yaml(config, SettingsError) if config else no_file(), [*flags, *(sets or [])])
-    if config is None:
-        check_given(document, ("model", "prompts", "output"))
-    is_first = os.environ.get("RANK", "0") == "0"  # of several processes one speaks
-    console = Console(stderr=True, quiet=not is_first)
+    document = read_document(config, [*flags, *(sets or [])], needed=("model", "prompts", "output"))
+    console = Console(stderr=True, quiet=not is_speaker())
     from rlaif.experiment.judged import Judges
     from rlaif.train.rl.phases import as_line
     from rlaif.train.rl.run import SETTINGS, run_rl  # after the settings file was read: this imports torch
 
     settings = validate(document, SETTINGS[method], SettingsError)
-    base = config.resolve().parent if config else Path.cwd()
+    base = base_of(config)
     with Judges(base) as judges, RlProgress(console) as progress:
         result = run_rl(
             method,
@@ -127,7 +124,7 @@ def train_rl(
             say=progress.say,
             watch=progress.watch,
         )
-    if not is_first:
+    if not is_speaker():
         return
     report = result.report
     if as_json:
