@@ -53,7 +53,9 @@ def stay_within_memory() -> None:
     """An allocation that the machine has no memory for fails here, instead of ending some other process."""
     for line in Path("/proc/meminfo").read_text().splitlines() if sys.platform == "linux" else ():
         if line.startswith("MemAvailable"):
-            resource.setrlimit(resource.RLIMIT_DATA, (int(line.split()[1]) * 1024,) * 2)
+            free, (_, hard) = int(line.split()[1]) * 1024, resource.getrlimit(resource.RLIMIT_DATA)
+            limit = free if hard == resource.RLIM_INFINITY else min(free, hard)
+            resource.setrlimit(resource.RLIMIT_DATA, (limit, hard))
 
 
 def main() -> None:
