@@ -94,8 +94,8 @@ bench-label-draws: setup ## whether figures of drawn pairs are those of all, and
 bench-tournaments: setup ## how near fewer comparisons of n answers come to all of them, on simulated judges
 	$(BIN)/python -m benchmarks.tournaments
 
-bench-train: setup ## our trainers beside TRL's: time, memory, useful work (an hour or two; QUICK=1: minutes)
-	$(BIN)/python -m benchmarks.train $(if $(QUICK),--quick)
+bench-train: setup ## our trainers beside TRL's: time, memory, useful work (two hours or more; QUICK=1: minutes; KEEP=file: can be stopped and continued)
+	$(BIN)/python -m benchmarks.train $(if $(QUICK),--quick) $(if $(KEEP),--keep $(KEEP))
 
 bench-rollouts: setup ## tokens per second of sampled answers: our loop, vLLM, transformers
 	$(BIN)/python -m benchmarks.rollouts

@@ -1,6 +1,6 @@
 """Our trainers beside TRL's: the same rows, first weights, threads and rows per step; time, memory, useful work.
 
-    python -m benchmarks.train                          # everything; three hours on two cores
+    python -m benchmarks.train                          # everything; two hours or more on two cores
     python -m benchmarks.train --quick                  # small model, one repeat; minutes
     python -m benchmarks.train --only dpo-s-float32     # one cell (--list names them); --repeats 5
     python -m benchmarks.train --only grid --keep grid.jsonl      # stopped and started again, it goes on from there

@@ -4,7 +4,8 @@
 
 Prints one line of JSON: seconds (clock and processor) of one epoch, DPO's reference included, after a few rows of
 warming up; the process's peak memory; what a matrix product reaches here, in the same precision and with as many
-threads. Loading, tokenising and saving are counted on neither side. Both sides keep freed memory (`keep_memory`).
+threads. Loading, tokenising and saving are counted on neither side. Both sides keep freed memory
+(`keep_memory`) and wait as `rlaif` does (`wait_without_spinning`).
 
 With --gradient FILE nothing is timed: the gradient of one step on all rows, before clipping, is written there.
 """
@@ -24,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.train_setups import SIZES, Row, Size, model, rows, tokenizer, useful_flops, with_vocabulary
+from rlaif.cores import wait_without_spinning
 
 WARM_ROWS = 4
 RATE = 1e-5
@@ -61,6 +63,7 @@ def stay_within_memory() -> None:
 def main() -> None:
     options = parse()
     stay_within_memory()
+    wait_without_spinning()
     # before torch starts its threads
     os.environ |= {"OMP_NUM_THREADS": str(options.threads), "TOKENIZERS_PARALLELISM": "false", "TQDM_DISABLE": "1"}
     warnings.filterwarnings("ignore")

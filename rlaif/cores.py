@@ -1,7 +1,7 @@
-"""How many cores this process may use: not those of the board, and not more than a container is given time for.
+"""How many cores this process may use, and how its threads wait for each other.
 
 A container with two cores' time on a machine of sixty-four sees sixty-four of them; sixty-four threads that share two
-cores wait for each other most of the time.
+cores wait for each other most of the time. And where threads wait by spinning, one other busy process is enough.
 """
 
 import math
@@ -11,6 +11,7 @@ from pathlib import Path
 
 _CGROUPS = Path("/sys/fs/cgroup")
 _OWN = Path("/proc/self/cgroup")
+_WAITING = {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"}
 
 
 def usable_cores(cgroups: Path = _CGROUPS, own: Path = _OWN) -> int:
@@ -18,6 +19,15 @@ def usable_cores(cgroups: Path = _CGROUPS, own: Path = _OWN) -> int:
     What cannot be read sets no limit."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min([allowed, *(math.ceil(quota) for quota in _quotas(cgroups, own))]))
+
+
+def wait_without_spinning() -> None:
+    """Let torch's threads sleep soon when they wait for each other; to be called before torch is loaded, when GNU's
+    OpenMP reads it. By default a waiting thread spins for milliseconds, on the very core that the other one needs if
+    anything else runs on the machine: of two threads on two cores beside one busy process, training then takes thirty
+    times as long; so, twice; and alone, as long as ever. What somebody set stays."""
+    if not _WAITING & os.environ.keys():
+        os.environ["GOMP_SPINCOUNT"] = "1000"
 
 
 def _quotas(cgroups: Path, own: Path) -> Iterator[float]:

@@ -13,6 +13,9 @@ import zlib
 import hypothesis
 import pytest
 
+from rlaif.cores import wait_without_spinning
+
+wait_without_spinning()  # two workers share the cores
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # a test that needs a hub fails at once instead of after its retries
 # A shell that starts tests in the background has them ignore Ctrl-C, and their children with them.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -24,6 +24,7 @@ from rich.text import Text
 from typer.core import TyperCommand, TyperGroup
 
 import rlaif
+from rlaif.cores import wait_without_spinning
 from rlaif.errors import InputError, RlaifError, StoreError
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
@@ -152,6 +153,7 @@ def exit_code_of(error: Exception) -> int:
 
 def run(arguments: Sequence[str] | None = None) -> None:
     """The entry point: run one command line and exit."""
+    wait_without_spinning()
     try:
         typer.main.get_command(app).main(args=arguments, prog_name="rlaif")
     except KeyboardInterrupt:

@@ -1,12 +1,16 @@
 """How many cores a process may use, by control groups that are written here as Linux writes them."""
 
 import os
+import subprocess
+import sys
 
 import pytest
 import torch
 
-from rlaif.cores import usable_cores
+from rlaif.cores import usable_cores, wait_without_spinning
 from rlaif.train import memory
+
+WAITING = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
 
 
 @pytest.fixture
@@ -58,3 +62,31 @@ def test_a_training_takes_no_more_threads_than_cores_and_never_raises_a_number_t
         assert torch.get_num_threads() == wanted
     finally:
         torch.set_num_threads(before)
+
+
+def test_threads_sleep_soon_unless_somebody_chose_otherwise(monkeypatch):
+    for given in ({}, {"GOMP_SPINCOUNT": "7"}, {"OMP_WAIT_POLICY": "active"}):
+        for name in WAITING:
+            monkeypatch.delenv(name, raising=False)
+        for name, value in given.items():
+            monkeypatch.setenv(name, value)
+        wait_without_spinning()
+        wanted = given or {"GOMP_SPINCOUNT": "1000"}
+        assert {
+            name: os.environ[name] for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY") if name in os.environ
+        } == wanted
+
+
+def test_a_command_says_so_before_torch_is_loaded():
+    """GNU's OpenMP reads it when it is loaded, and never again."""
+    code = (
+        "import os, sys; from rlaif.cli import main; import rlaif.cores; assert 'torch' not in sys.modules\n"
+        "try: main.run(['--version'])\n"
+        "except SystemExit: pass\n"
+        "assert 'torch' not in sys.modules; print(os.environ['GOMP_SPINCOUNT'])"
+    )
+    environment = {
+        name: value for name, value in os.environ.items() if name not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
+    }
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "1000"
