@@ -92,6 +92,9 @@ NAMES = (*CELLS, *GRADIENTS, "vocabulary", *GRID)
 QUICK = ("dpo-s-float32", "dpo-s-best", "reward-s-best", "sft-s-bf16", "gradient-dpo-s")
 
 
+_ASKED = ("quick", "repeats", "rows", "threads", "clock", "precision")  # what a figure depends on beside its cell
+
+
 class OutOfMemory(Exception):
     """A training asked for more memory than the machine has."""
 
@@ -217,7 +220,7 @@ class Kept:
 
     def __init__(self, options: argparse.Namespace) -> None:
         self._file: Path | None = options.keep
-        self._asked = {name: getattr(options, name) for name in ("quick", "repeats", "rows", "threads", "clock")}
+        self._asked = {name: getattr(options, name) for name in _ASKED}
 
     def read(self, name: str) -> dict[str, Any] | None:
         lines = self._file.read_text().splitlines() if self._file and self._file.exists() else []

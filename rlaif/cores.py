@@ -22,10 +22,10 @@ def usable_cores(cgroups: Path = _CGROUPS, own: Path = _OWN) -> int:
 
 
 def wait_without_spinning() -> None:
-    """Let torch's threads sleep soon when they wait for each other; to be called before torch is loaded, when GNU's
-    OpenMP reads it. By default a waiting thread spins for milliseconds, on the very core that the other one needs if
-    anything else runs on the machine: of two threads on two cores beside one busy process, training then takes thirty
-    times as long; so, twice; and alone, as long as ever. What somebody set stays."""
+    """Let torch's threads sleep soon when they wait for each other; to be called before torch is loaded, which is when
+    GNU's OpenMP reads it. By default a waiting thread spins for milliseconds, on the very core that the other one needs
+    if anything else runs on the machine. Two threads on two cores beside one busy process: training takes thirty times
+    as long with spinning, and twice as long without (docs/log.md). What somebody set stays."""
     if not _WAITING & os.environ.keys():
         os.environ["GOMP_SPINCOUNT"] = "1000"
 

@@ -42,7 +42,12 @@ def load_dataset(name: str, *, split: str, config: str | None, formats: Sequence
 def _silence_of_hub(name: str) -> str:
     """Why the hub does not answer, or nothing where it does; raise DataError where its answer is no."""
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled, RepositoryNotFoundError
+    from huggingface_hub.errors import (
+        HfHubHTTPError,
+        HFValidationError,
+        OfflineModeIsEnabled,
+        RepositoryNotFoundError,
+    )
 
     try:
         HfApi().dataset_info(name, timeout=_SECONDS)
@@ -52,8 +57,8 @@ def _silence_of_hub(name: str) -> str:
             where=Where(name),
             do="Check the name; where the dataset is private, log in with `hf auth login` or set HF_TOKEN.",
         ) from error
-    except HfHubHTTPError:
-        return ""  # it answers; what is wrong, loading will say
+    except (HfHubHTTPError, HFValidationError):
+        return ""  # it answers, or no dataset can have this name; what is wrong, loading will say
     except OfflineModeIsEnabled:
         return "is not asked, because HF_HUB_OFFLINE is set"
     except hub_errors() as error:

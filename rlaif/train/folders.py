@@ -26,7 +26,7 @@ def check_output(output: Path, model: str, *, begin_anew: bool = False) -> None:
     try:
         with tempfile.TemporaryDirectory(dir=there):
             pass
-    except OSError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:  # a full disk and a missing right have words of their own
         raise InputError(
             f"the output cannot be written: {error.strerror or error}.", where=str(output), do="Name another folder."
         ) from error

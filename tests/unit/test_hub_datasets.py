@@ -87,3 +87,9 @@ def test_what_an_earlier_load_kept_is_read_where_the_hub_is_not_there(nobody, mo
 def test_where_nobody_may_ask_the_hub_the_message_says_so():
     with pytest.raises(DataError, match="the hub is not asked, because HF_HUB_OFFLINE is set"):
         load_dataset("some-org/some-set", **ASKED)
+
+
+def test_a_name_that_no_dataset_can_have_is_not_blamed_on_the_network(hub):
+    with pytest.raises(DataError, match=r"some--org\.\.: the dataset cannot be loaded") as caught:
+        load_dataset("some--org..", **ASKED)
+    assert "reached" not in str(caught.value)

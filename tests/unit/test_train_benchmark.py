@@ -10,7 +10,15 @@ import pytest
 from benchmarks import train as bench
 from benchmarks.train_report import misses, table
 
-OPTIONS = {"quick": False, "repeats": None, "rows": None, "threads": 1, "clock": "cpu", "keep": None}
+OPTIONS = {
+    "quick": False,
+    "repeats": None,
+    "rows": None,
+    "threads": 1,
+    "clock": "cpu",
+    "precision": "bf16",
+    "keep": None,
+}
 
 
 def options(**more):
